@@ -1,0 +1,121 @@
+package import Foundation
+package import Postgres
+
+/// A real PostgreSQL server of the tests' own, started by scripts/private-cluster.sh and gone when the tests end.
+package final class PrivateCluster: @unchecked Sendable {
+    // @unchecked: the pipes are used under the lock only.
+    /// One for the whole test run.
+    package static let shared = Result { try PrivateCluster(purpose: "pg") }
+
+    package let folder: URL
+    private let process = Process()
+    private let commands = Pipe()
+    private let answers = Pipe()
+    private let lock = NSLock()
+
+    package init(purpose: String, settings: String = "") throws {
+        folder = URL(filePath: "/tmp/tv-\(purpose)-\(UInt32.random(in: 0...UInt32.max))")
+        process.executableURL = URL(filePath: Repository.path("scripts/private-cluster.sh"))
+        process.arguments = [folder.path]
+        process.environment = ProcessInfo.processInfo.environment.merging(["PRIVATE_CLUSTER_SETTINGS": settings]) { $1 }
+        process.standardInput = commands
+        process.standardOutput = answers
+        try process.run()
+        guard readAnswer() == "ready" else { throw CommandFailed(description: "the private cluster did not start") }
+    }
+
+    deinit { stop() }
+
+    /// Ends the server and removes its folder.
+    package func stop() {
+        try? commands.fileHandleForWriting.close()
+        process.waitUntilExit()
+    }
+
+    /// `stop-fast`, `stop-immediate` (a crash) or `start`.
+    package func control(_ command: String) throws {
+        lock.lock()
+        defer { lock.unlock() }
+        try commands.fileHandleForWriting.write(contentsOf: Data((command + "\n").utf8))
+        guard readAnswer() == "done" else { throw CommandFailed(description: "\(command) failed") }
+    }
+
+    package var serverLog: URL { folder.appending(path: "server.log") }
+    package var dataFolder: URL { folder.appending(path: "data") }
+
+    package func connectionString(user: String, database: String) -> String {
+        "host=\(folder.path)/socket user=\(user) dbname=\(database)"
+    }
+
+    package func connect(user: String, database: String) throws -> Connection {
+        try Connection.open(connectionString(user: user, database: database))
+    }
+
+    /// A new, empty database owned by `vault_admin`.
+    package func makeDatabase(_ name: String) throws {
+        try psql(user: "postgres", database: "postgres", "CREATE DATABASE \(name) OWNER vault_admin")
+    }
+
+    /// A new database with roles, schema and one login role per group (`vault_ingest`, `vault_analyst`, …), made by psql
+    /// from `migrations/` as `vault_admin`.
+    package func makeVault(_ name: String) throws {
+        try makeDatabase(name)
+        try psqlFile(user: "vault_admin", database: name, Repository.path("migrations/roles.sql"))
+        let migrations = try FileManager.default.contentsOfDirectory(atPath: Repository.path("migrations"))
+            .filter { $0.hasSuffix(".sql") && $0 != "roles.sql" }.sorted()
+        for file in migrations {
+            try psqlFile(user: "vault_admin", database: name, Repository.path("migrations/\(file)"))
+        }
+        try makeLogins()
+    }
+
+    /// Login roles for tests, one a group, two where a second person is needed. Safe to repeat.
+    package func makeLogins() throws {
+        lock.lock()
+        defer { lock.unlock() }
+        for (login, groups) in Self.logins {
+            let exists = try psql(
+                user: "postgres", database: "postgres", "SELECT 1 FROM pg_roles WHERE rolname = '\(login)'")
+            guard exists.isEmpty else { continue }
+            try psql(
+                user: "vault_admin", database: "postgres",
+                "CREATE ROLE \(login) LOGIN\(groups.isEmpty ? "" : " IN ROLE \(groups)")")
+        }
+    }
+
+    package static let logins: [(login: String, groups: String)] = [
+        ("vault_ingest", "tokenvault_ingest"), ("vault_analyst", "tokenvault_analyst"),
+        ("vault_recoverer", "tokenvault_recoverer"), ("vault_recoverer2", "tokenvault_recoverer"),
+        ("vault_approver", "tokenvault_approver"), ("vault_operator", "tokenvault_operator, tokenvault_ingest"),
+        ("vault_auditor", "tokenvault_auditor"), ("vault_nobody", ""),
+    ]
+
+    /// Runs SQL by the real psql; unaligned rows without headers come back.
+    @discardableResult
+    package func psql(user: String, database: String, _ sql: String) throws -> String {
+        try Command(
+            "/usr/bin/psql",
+            ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", connectionString(user: user, database: database)],
+            input: Data(sql.utf8)
+        ).check().trimmingCharacters(in: .newlines)
+    }
+
+    @discardableResult
+    package func psqlFile(user: String, database: String, _ path: String) throws -> String {
+        try Command(
+            "/usr/bin/psql",
+            [
+                "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", path, "-d",
+                connectionString(user: user, database: database),
+            ]
+        ).check()
+    }
+
+    private func readAnswer() -> String {
+        var line: [UInt8] = []
+        while let byte = try? answers.fileHandleForReading.read(upToCount: 1)?.first, byte != UInt8(ascii: "\n") {
+            line.append(byte)
+        }
+        return String(decoding: line, as: UTF8.self)
+    }
+}

@@ -1,0 +1,26 @@
+package import Foundation
+
+/// Where the checkout and what was built from it are.
+package enum Repository {
+    package static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    package static func path(_ relative: String) -> String { root.appending(path: relative).path }
+
+    /// The `tokenvault` built beside the running tests.
+    package static let tokenvault: String = {
+        let bundle = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
+        let candidates = [bundle, Bundle.main.bundleURL, Repository.root.appending(path: ".build/debug")]
+        let found = candidates.map { $0.appending(path: "tokenvault").path }
+            .first { FileManager.default.isExecutableFile(atPath: $0) }
+        return found ?? candidates[2].appending(path: "tokenvault").path
+    }()
+
+    /// A new folder with a short path (sockets), removed by whoever asked for it.
+    package static func temporaryFolder(_ purpose: String) throws -> URL {
+        let url = URL(filePath: "/tmp/tv-\(purpose)-\(UInt32.random(in: 0...UInt32.max))")
+        try FileManager.default.createDirectory(
+            at: url, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        return url
+    }
+}
