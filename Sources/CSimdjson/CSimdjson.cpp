@@ -131,8 +131,9 @@ struct tv_json_parser {
         return TV_JSON_OK;
     }
 
-    // Recursion is bounded by max_depth, which the parser has checked.
-    int flatten(dom::element element, uint32_t key_offset, uint32_t key_length) noexcept {
+    // `room`: how many more levels may follow. simdjson has checked the depth, but does not count an empty innermost
+    // container.
+    int flatten(dom::element element, size_t room, uint32_t key_offset, uint32_t key_length) noexcept {
         const size_t index = nodes.count;
         if (index >= UINT32_MAX) return TV_JSON_TOO_LARGE;
         tv_json_node *node = nodes.append();
@@ -161,23 +162,25 @@ struct tv_json_parser {
             return TV_JSON_OK;
         }
         case dom::element_type::ARRAY: {
+            if (room == 0) return TV_JSON_TOO_DEEP;
             dom::array array;
             if (element.get(array)) return TV_JSON_MALFORMED;
             uint64_t count = 0;
             for (dom::element child : array) {
-                if (int failure = flatten(child, 0, TV_JSON_NO_KEY)) return failure;
+                if (int failure = flatten(child, room - 1, 0, TV_JSON_NO_KEY)) return failure;
                 count++;
             }
             close(index, TV_JSON_ARRAY, count);
             return TV_JSON_OK;
         }
         case dom::element_type::OBJECT: {
+            if (room == 0) return TV_JSON_TOO_DEEP;
             dom::object object;
             if (element.get(object)) return TV_JSON_MALFORMED;
             uint64_t count = 0;
             for (dom::key_value_pair member : object) {
-                int failure = flatten(member.value, offset(member.key), static_cast<uint32_t>(member.key.size()));
-                if (failure) return failure;
+                uint32_t length = static_cast<uint32_t>(member.key.size());
+                if (int failure = flatten(member.value, room - 1, offset(member.key), length)) return failure;
                 count++;
             }
             close(index, TV_JSON_OBJECT, count);
@@ -238,7 +241,7 @@ int tv_json_parse(
     if (simdjson::error_code error = self->parser.parse(self->input.items, length, false).get(root)) {
         return code_for(error);
     }
-    if (int failure = self->flatten(root, 0, TV_JSON_NO_KEY)) return failure;
+    if (int failure = self->flatten(root, max_depth, 0, TV_JSON_NO_KEY)) return failure;
     *document = {
         self->nodes.items, self->nodes.count, self->parser.doc.string_buf.get(),
         tv_json_parser::text_capacity(length)};
