@@ -1,0 +1,27 @@
+internal import CLibCurl
+
+/// libcurl as a whole: started once in this process, and recent enough to sign for SQS.
+enum CurlLibrary {
+    /// 7.86.0, the first that signs session token and target header (`x-amz-*`). Source: curl's changelog, measured.
+    private static let minimum: UInt32 = 0x07_56_00
+
+    private static let readiness: SQSError? = {
+        guard curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK else {
+            return .libraryFailure("it does not initialise")
+        }
+        guard let info = unsafe tv_curl_version() else {
+            return .libraryFailure("it does not tell its version")
+        }
+        guard unsafe info.pointee.version_num >= minimum else {
+            return .libraryTooOld(found: unsafe String(cString: info.pointee.version))
+        }
+        guard unsafe info.pointee.features & CURL_VERSION_SSL != 0 else {
+            return .libraryFailure("it was built without TLS")
+        }
+        return nil
+    }()
+
+    static func check() throws(SQSError) {
+        if let readiness { throw readiness }
+    }
+}
