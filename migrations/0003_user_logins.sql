@@ -22,7 +22,7 @@ BEGIN
             masked_ip_net    varchar(256) COLLATE "C"
         );
         COMMENT ON TABLE  public.user_logins               IS 'Login records with personal values replaced by tokens.';
-        COMMENT ON COLUMN public.user_logins.create_date   IS 'UTC date at which the message was sent, or the run date.';
+        COMMENT ON COLUMN public.user_logins.create_date   IS 'UTC date the message was sent, or the run date.';
         COMMENT ON COLUMN public.user_logins.masked_ip_net IS 'Token of the /24 (IPv4) or /48 (IPv6) network.';
         ALTER TABLE public.user_logins OWNER TO tokenvault_owner;
     END IF;

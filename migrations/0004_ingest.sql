@@ -30,7 +30,7 @@ CREATE TABLE vault.ingest_message (
     received_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (queue, message_id)
 );
-COMMENT ON TABLE  vault.ingest_message             IS 'Which queue messages are stored; kept 15 days (a queue keeps them 14).';
+COMMENT ON TABLE  vault.ingest_message             IS 'Messages that are stored; kept 15 days (a queue keeps 14).';
 COMMENT ON COLUMN vault.ingest_message.key_version IS 'Token key version whose MAC subkey made body_mac.';
 CREATE INDEX ingest_message_received_at ON vault.ingest_message (received_at);
 

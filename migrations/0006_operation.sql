@@ -110,8 +110,8 @@ BEGIN
     WHERE key.id = p_id;
     RETURN QUERY
         SELECT appended.sequence, appended.head
-        FROM audit.append('key.state', p_id::text, NULL, NULL, standing.name || ': ' || standing.state || ' to ' || p_state)
-            AS appended;
+        FROM audit.append('key.state', p_id::text, NULL, NULL,
+                          standing.name || ': ' || standing.state || ' to ' || p_state) AS appended;
 END;
 $$;
 
@@ -297,8 +297,8 @@ AS $$
             FROM (SELECT run.* FROM vault.ingest_run AS run ORDER BY run.started_at DESC LIMIT 5) AS latest),
         'audit_events', (SELECT last.sequence FROM audit.head AS last),
         'keys', (
-            SELECT coalesce(jsonb_agg(jsonb_build_object('purpose', key.purpose, 'name', key.name, 'version', key.version,
-                                                         'state', key.state)
+            SELECT coalesce(jsonb_agg(jsonb_build_object('purpose', key.purpose, 'name', key.name,
+                                                         'version', key.version, 'state', key.state)
                                       ORDER BY key.purpose, key.version, key.name), '[]')
             FROM vault.key_version AS key));
 $$;

@@ -31,7 +31,7 @@ BEGIN
         ) THEN
             RAISE EXCEPTION 'role % exists and has more than a group role may have', wanted.name
                 USING ERRCODE = 'TV020',
-                      HINT = 'Take LOGIN, SUPERUSER, CREATEROLE, CREATEDB, REPLICATION and BYPASSRLS from it, or drop it.';
+                      HINT = 'Take LOGIN, SUPERUSER, CREATEROLE, CREATEDB, REPLICATION, BYPASSRLS from it, or drop it.';
         END IF;
     END LOOP;
 

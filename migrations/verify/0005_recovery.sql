@@ -1,0 +1,113 @@
+-- verify 0005_recovery: policy, requests and release are as migrated and grant nothing else.
+-- Reads the catalogue only. Raises TV020 and says what differs.
+
+DO $$
+DECLARE
+    wrong text;
+BEGIN
+    WITH expected (name, columns, privileges) AS (VALUES
+        ('vault.policy',
+         'r domain text!, approvals_needed integer!, values_per_day integer!, request_validity interval!, '
+         'reason_pattern text, ticket_pattern text',
+         ''),
+        ('vault.recovery_request',
+         'r id uuid!, kind text!, requester name!, reason text!, ticket text, '
+         'created_at timestamp with time zone!, expires_at timestamp with time zone!, xid xid8!, '
+         'item_count integer!, approvals_needed integer!',
+         ''),
+        ('vault.recovery_request_item',
+         'r request uuid!, ordinal integer!, token uuid, domain text!, token_version integer, quarantine uuid',
+         ''),
+        ('vault.approval',
+         'r request uuid!, approver name!, decision text!, decided_at timestamp with time zone!',
+         '')
+    ), actual AS (
+        SELECT format('%s.%s', namespace.nspname, class.relname) AS name, pg_get_userbyid(class.relowner) AS owner,
+               class.relkind::text || ' ' || (
+                   SELECT string_agg(format('%s %s%s', attribute.attname,
+                                            format_type(attribute.atttypid, attribute.atttypmod),
+                                            CASE WHEN attribute.attnotnull THEN '!' ELSE '' END),
+                                     ', ' ORDER BY attribute.attnum)
+                   FROM pg_catalog.pg_attribute AS attribute
+                   WHERE attribute.attrelid = class.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped
+               ) AS columns,
+               coalesce((
+                   SELECT string_agg(held.privilege, ', ' ORDER BY held.privilege COLLATE "C")
+                   FROM (
+                       SELECT format('%s %s%s', coalesce(role.rolname, 'PUBLIC'), entry.privilege_type, granted.suffix)
+                       FROM (
+                           SELECT class.relacl AS list, '' AS suffix
+                           UNION ALL
+                           SELECT attribute.attacl, format('(%s)', attribute.attname)
+                           FROM pg_catalog.pg_attribute AS attribute
+                           WHERE attribute.attrelid = class.oid
+                       ) AS granted
+                       CROSS JOIN LATERAL aclexplode(granted.list) AS entry
+                       LEFT JOIN pg_catalog.pg_roles AS role ON role.oid = entry.grantee
+                       WHERE entry.grantee <> class.relowner
+                   ) AS held (privilege)
+               ), '') AS privileges
+        FROM pg_catalog.pg_class AS class
+        JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+    )
+    SELECT string_agg(CASE
+        WHEN actual.name IS NULL THEN expected.name || ' is missing'
+        WHEN actual.owner <> 'tokenvault_owner' THEN expected.name || ' belongs to ' || actual.owner
+        WHEN actual.columns <> expected.columns THEN expected.name || ' has the columns ' || actual.columns
+        WHEN actual.privileges <> expected.privileges
+            THEN expected.name || ' grants ' || coalesce(nullif(actual.privileges, ''), 'nothing')
+        END, '; ' ORDER BY expected.name)
+    INTO wrong
+    FROM expected
+    LEFT JOIN actual ON actual.name = expected.name;
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION 'not as migrated: %', wrong USING ERRCODE = 'TV020';
+    END IF;
+
+    WITH expected (name, definer, callers) AS (VALUES
+        ('vault.book_request(uuid, text, text, text[], text, text)', false, ''),
+        ('vault.force_flush()', false, ''),
+        ('vault.record_outcome(uuid, text)', true,
+         'tokenvault_operator, tokenvault_recoverer'),
+        ('vault.release(uuid, integer, integer)', true,
+         'tokenvault_recoverer'),
+        ('vault.release_data_keys(uuid, uuid[])', true,
+         'tokenvault_operator, tokenvault_recoverer'),
+        ('vault.release_quarantine(uuid)', true,
+         'tokenvault_operator, tokenvault_recoverer'),
+        ('vault.request_quarantine(uuid[], text, text)', true,
+         'tokenvault_operator, tokenvault_recoverer'),
+        ('vault.request_recovery(text[], text, text)', true,
+         'tokenvault_recoverer'),
+        ('vault.require_releasable(uuid, text)', false, '')
+    ), actual AS (
+        SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
+               function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,
+               function.proconfig AS settings,
+               CASE WHEN function.proacl IS NULL THEN 'PUBLIC' ELSE coalesce((
+                   SELECT string_agg(coalesce(role.rolname, 'PUBLIC'), ', '
+                                     ORDER BY coalesce(role.rolname, 'PUBLIC') COLLATE "C")
+                   FROM aclexplode(function.proacl) AS entry
+                   LEFT JOIN pg_catalog.pg_roles AS role ON role.oid = entry.grantee
+                   WHERE entry.grantee <> function.proowner
+               ), '') END AS callers
+        FROM pg_catalog.pg_proc AS function
+        JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = function.pronamespace
+    )
+    SELECT string_agg(CASE
+        WHEN actual.name IS NULL THEN expected.name || ' is missing'
+        WHEN actual.owner <> 'tokenvault_owner' THEN expected.name || ' belongs to ' || actual.owner
+        WHEN actual.definer <> expected.definer THEN expected.name || ' runs as someone else'
+        WHEN actual.definer AND 'search_path=pg_catalog, pg_temp' <> ALL (coalesce(actual.settings, '{}'))
+            THEN expected.name || ' has no pinned search_path'
+        WHEN actual.callers <> expected.callers
+            THEN expected.name || ' may be called by ' || coalesce(nullif(actual.callers, ''), 'nobody')
+        END, '; ' ORDER BY expected.name)
+    INTO wrong
+    FROM expected
+    LEFT JOIN actual ON actual.name = expected.name;
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION 'not as migrated: %', wrong USING ERRCODE = 'TV020';
+    END IF;
+END;
+$$;
