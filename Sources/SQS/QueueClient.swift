@@ -90,7 +90,7 @@ package struct QueueClient: ~Copyable, @unchecked Sendable {
     private mutating func batchCall(
         _ operation: QueueOperation, _ handles: [String], visibilityTimeout: Int?
     ) -> BatchReport {
-        var report = BatchReport(done: 0, failed: handles.count, cause: nil, code: nil)
+        var report = BatchReport(done: 0, failed: handles.count)
         for start in stride(from: 0, to: handles.count, by: 10) {
             var pending = handles[start..<min(start + 10, handles.count)]
             var attempt = 0

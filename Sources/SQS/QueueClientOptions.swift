@@ -22,6 +22,13 @@ package struct BatchReport: Equatable, Sendable {
     package var cause: SQSError?
     /// The last code that SQS gave for an entry, such as `ReceiptHandleIsInvalid`.
     package var code: String?
+
+    package init(done: Int, failed: Int, cause: SQSError? = nil, code: String? = nil) {
+        self.done = done
+        self.failed = failed
+        self.cause = cause
+        self.code = code
+    }
 }
 
 package struct QueueCounts: Equatable, Sendable {
