@@ -4,7 +4,11 @@ extension JSONParser {
     /// What `node` is.
     package func kind(of node: JSONNode) -> JSONKind {
         guard let found = self.node(node) else { return .null }
-        return switch Int(found.kind) {
+        return Self.kind(found)
+    }
+
+    static func kind(_ node: tv_json_node) -> JSONKind {
+        switch Int(node.kind) {
         case TV_JSON_OBJECT: .object
         case TV_JSON_ARRAY: .array
         case TV_JSON_STRING: .string

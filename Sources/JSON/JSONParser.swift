@@ -14,8 +14,8 @@ internal import CSimdjson
     package static let maximumByteCount = 16 << 20
 
     private let parser: OpaquePointer
-    private var last = unsafe tv_json_document()
-    private var document: UInt32 = 0
+    private(set) var last = unsafe tv_json_document()
+    private(set) var document: UInt32 = 0
 
     package init() throws(JSONError) {
         guard let parser = unsafe tv_json_parser_create() else { throw .outOfMemory }

@@ -22,6 +22,13 @@ package struct RecordReader: ~Copyable {
         let mayBeEmpty: Bool
     }
 
+    /// Columns met so far, as bits.
+    private struct Found {
+        var seen: UInt64 = 0
+        var filled: UInt64 = 0
+        var expected = 0  // records of one sender have their members in one order
+    }
+
     /// - Throws: ``RecordRejection/unreadable(_:)`` when there is no memory for the parser.
     package init(mapping: RecordMapping) throws(RecordRejection) {
         do { parser = try JSONParser() } catch { throw .unreadable(error) }
@@ -46,74 +53,67 @@ package struct RecordReader: ~Copyable {
         let root = parser.root
         guard parser.kind(of: root) == .object else { throw .notAnObject }
 
-        var seen: UInt64 = 0
-        var filled: UInt64 = 0
-        var expected = 0  // records of one sender have their members in one order
-        var next = parser.firstChild(of: root)
-        while let member = next {
-            if let column = column(of: member, expected: expected) {
-                seen |= 1 << column
-                if try read(member, into: &fields, column: column) { filled |= 1 << column }
-                expected = column + 1
-            } else {
-                fields.unknownKeyCount += 1
+        var found = Found()
+        try parser.withDocumentText { text throws(RecordRejection) in
+            var cursor = parser.cursor(in: root)
+            while let member = parser.nextMember(&cursor) {
+                guard let column = column(of: text.extracting(member.key), expected: found.expected) else {
+                    fields.unknownKeyCount += 1
+                    continue
+                }
+                found.seen |= 1 << column
+                found.expected = column + 1
+                if try read(member, text, into: &fields, column: column) { found.filled |= 1 << column }
             }
-            next = parser.child(after: member, of: root)
         }
-        guard seen != 0 else { throw .wrongRecordType }
-        let missing = required & ~filled
+        guard found.seen != 0 else { throw .wrongRecordType }
+        let missing = required & ~found.filled
         guard missing == 0 else { throw problem(.missing, missing.trailingZeroBitCount) }
     }
 
     /// Zeroes the parser's copy of the last record.
     package mutating func wipe() { parser.wipe() }
 
-    private func column(of member: JSONNode, expected: Int) -> Int? {
-        parser.withKey(of: member) { key in
-            let keys = self.keys.span
-            var column = expected
-            for _ in 0..<rules.count {
-                if column >= rules.count { column = 0 }
-                if keys.extracting(rules[column].key).hasSameBytes(as: key) { return column }
-                column += 1
-            }
-            return nil
-        } ?? nil
+    private func column(of key: Span<UInt8>, expected: Int) -> Int? {
+        let keys = self.keys.span
+        var column = expected
+        for _ in 0..<rules.count {
+            if column >= rules.count { column = 0 }
+            if keys.extracting(rules[column].key).hasSameBytes(as: key) { return column }
+            column += 1
+        }
+        return nil
     }
 
     /// Whether there was a value other than null.
     private func read(
-        _ member: JSONNode, into fields: inout RecordFields, column: Int
+        _ member: JSONMember, _ document: Span<UInt8>, into fields: inout RecordFields, column: Int
     ) throws(RecordRejection) -> Bool {
         let rule = rules[column]
-        switch (parser.kind(of: member), rule.type) {
+        switch (member.kind, rule.type) {
         case (.null, _): return false
-        case (.integer, .integer):
-            fields.set(column, integer: parser.integer(of: member) ?? 0)
-            return true
+        case (.integer, .integer): fields.set(column, integer: member.integer)
         case (.string, .text), (.string, .version):
-            let found = parser.withText(of: member) { text -> FieldProblem? in
-                if let problem = Self.problem(with: text, rule) { return problem }
-                fields.set(column, text: text)
-                guard rule.type == .version else { return nil }
-                guard let number = VersionNumber.integer(from: text) else { return .unsupportedVersion }
-                fields.set(column, integer: Int64(number))
-                return nil
-            }
-            if let found = found ?? nil { throw problem(found, column) }
-            return true
+            let text = document.extracting(member.text)
+            if let problem = Self.problem(with: text, rule) { throw self.problem(problem, column) }
+            fields.set(column, text: text)
+            guard rule.type == .version else { return true }
+            guard let number = VersionNumber.integer(from: text) else { throw problem(.unsupportedVersion, column) }
+            fields.set(column, integer: Int64(number))
         default: throw problem(.wrongType, column)
         }
+        return true
     }
 
     private static func problem(with text: Span<UInt8>, _ rule: Rule) -> FieldProblem? {
         if text.isEmpty { return rule.mayBeEmpty ? nil : .empty }
-        var characters = 0
+        var (hasNUL, continuations) = (false, 0)
         for index in text.indices {
-            if text[index] == 0 { return .nulCharacter }
-            if text[index] & 0xC0 != 0x80 { characters += 1 }
+            hasNUL = hasNUL || text[index] == 0
+            continuations += text[index] & 0xC0 == 0x80 ? 1 : 0
         }
-        return characters > rule.maximumLength ? .tooLong(limit: rule.maximumLength) : nil
+        if hasNUL { return .nulCharacter }
+        return text.count - continuations > rule.maximumLength ? .tooLong(limit: rule.maximumLength) : nil
     }
 
     private func problem(_ problem: FieldProblem, _ column: Int) -> RecordRejection {
