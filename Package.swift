@@ -71,7 +71,8 @@ let package = Package(
             name: "TokenizationTests", dependencies: ["Tokenization", "Keys", "VaultCrypto", "JSON", "TestSupport"],
             exclude: ["Vectors"], swiftSettings: dialect),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: dialect),
-        .testTarget(name: "DatabaseTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: dialect),
+        .testTarget(
+            name: "DatabaseTests", dependencies: ["Postgres", "VaultCrypto", "TestSupport"], swiftSettings: dialect),
         .testTarget(name: "SQSTests", dependencies: ["SQS", "TestSupport"], swiftSettings: dialect),
         .testTarget(
             name: "CommandTests", dependencies: ["TestSupport", "Postgres", "tokenvault"], swiftSettings: dialect),

@@ -21,8 +21,12 @@ BEGIN
         ) AS group_role (name, purpose)
     LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS role WHERE role.rolname = wanted.name) THEN
-            EXECUTE format('CREATE ROLE %I NOLOGIN', wanted.name);
-            EXECUTE format('COMMENT ON ROLE %I IS %L', wanted.name, 'tokenvault: ' || wanted.purpose);
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', wanted.name);
+                EXECUTE format('COMMENT ON ROLE %I IS %L', wanted.name, 'tokenvault: ' || wanted.purpose);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL;  -- made meanwhile, for another database of the same server
+            END;
         ELSIF EXISTS (
             SELECT FROM pg_catalog.pg_roles AS role
             WHERE role.rolname = wanted.name
@@ -36,7 +40,19 @@ BEGIN
     END LOOP;
 
     -- Migrations make objects that this role owns, so the administrator must be able to become it.
-    EXECUTE format('GRANT tokenvault_owner TO %I', current_user);
+    -- From PostgreSQL 16 on, the membership that comes with making a role does not allow SET ROLE yet.
+    IF NOT EXISTS (
+        SELECT FROM pg_catalog.pg_auth_members AS membership
+        WHERE membership.roleid = 'tokenvault_owner'::regrole AND membership.member = current_user::regrole
+          AND coalesce(to_jsonb(membership) ->> 'set_option', 'true') = 'true'
+          AND coalesce(to_jsonb(membership) ->> 'inherit_option', 'true') = 'true'
+    ) THEN
+        BEGIN
+            EXECUTE format('GRANT tokenvault_owner TO %I', current_user);
+        EXCEPTION WHEN unique_violation THEN
+            NULL;
+        END;
+    END IF;
 
     -- TEMP would let a caller shadow tables; CREATE in public would let it shadow functions and operators.
     EXECUTE format('REVOKE TEMPORARY, CREATE ON DATABASE %I FROM PUBLIC', current_database());
