@@ -81,20 +81,19 @@ struct AuditChainTests {
     @Test("Eight sessions that append at once, some rolling back, leave one chain without gaps")
     func concurrency() throws {
         let vault = try TestVault("dbt_chain")
-        let commands = try (0..<8).map { worker in
-            let script = (0..<12).map { round in
+        var gate = try vault.connect("postgres")
+        try gate.runTrustedScript("closing the gate", "SELECT pg_advisory_lock(1)")
+        let sessions = try (0..<8).map { worker in
+            let rounds = (0..<12).map { round in
                 "BEGIN; SELECT vault.record_tokenize('ip', \(round), 'worker \(worker)'); "
                     + (round % 3 == 2 ? "ROLLBACK;" : "COMMIT;")
-            }.joined(separator: "\n")
-            return try Command(
-                "/usr/bin/psql",
-                [
-                    "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d",
-                    vault.cluster.connectionString(user: "vault_ingest", database: vault.name),
-                ], input: Data(script.utf8)
-            ).start()
+            }
+            return try vault.start(
+                "vault_ingest", "SELECT pg_advisory_lock_shared(1);\n" + rounds.joined(separator: "\n"))
         }
-        for command in commands { #expect(command.wait().status == 0) }
+        #expect(try vault.areWaiting(8, in: "pg_advisory_lock_shared(1)"))
+        try gate.runTrustedScript("opening the gate", "SELECT pg_advisory_unlock(1)")
+        for session in sessions { #expect(session.wait().states.isEmpty) }
         #expect(try recompute(vault) == 8 * 8)
     }
 

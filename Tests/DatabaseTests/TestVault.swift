@@ -32,7 +32,10 @@ struct TestVault: Sendable {
     }
 
     /// A psql session that goes on after errors, as a person at a terminal would. Errors come as bare SQLSTATEs.
-    func session(_ login: String, _ script: String) throws -> Finished {
+    func session(_ login: String, _ script: String) throws -> Finished { try start(login, script).wait() }
+
+    /// The same, under way.
+    func start(_ login: String, _ script: String) throws -> RunningCommand {
         try Command(
             "/usr/bin/psql",
             [
@@ -40,7 +43,24 @@ struct TestVault: Sendable {
                 cluster.connectionString(user: login, database: name),
             ],
             input: Data(script.utf8)
-        ).run()
+        ).start()
+    }
+
+    /// Waits until this many sessions wait for a lock in a statement with this text; `false` after ten seconds.
+    func areWaiting(_ count: Int = 1, in text: String) throws -> Bool {
+        var connection = try connect("postgres")
+        for _ in 0..<200 {
+            let rows = try connection.run(
+                Statement(
+                    "looking for waiters",
+                    """
+                    SELECT count(*) FROM pg_stat_activity
+                    WHERE wait_event_type = 'Lock' AND datname = current_database() AND strpos(query, $1) > 0
+                    """, .text(text)))
+            if rows.int(row: 0, column: 0)! >= count { return true }
+            usleep(50_000)
+        }
+        return false
     }
 }
 

@@ -75,13 +75,14 @@ package final class RunningCommand: @unchecked Sendable {
         process.standardOutput = standardOutput
         process.standardError = standardError
         try process.run()
-        DispatchQueue.global().async(group: gathering) {
+        // Queues of their own: each blocks a thread, and the global one has few.
+        DispatchQueue(label: "reading").async(group: gathering) {
             self.output = standardOutput.fileHandleForReading.readDataToEndOfFile()
         }
-        DispatchQueue.global().async(group: gathering) {
+        DispatchQueue(label: "reading").async(group: gathering) {
             self.errors = standardError.fileHandleForReading.readDataToEndOfFile()
         }
-        DispatchQueue.global().async {
+        DispatchQueue(label: "writing").async {
             try? standardInput.fileHandleForWriting.write(contentsOf: input)
             try? standardInput.fileHandleForWriting.close()
         }
