@@ -57,18 +57,18 @@ package enum HKDFSHA256 {
             unsafe salt.withUnsafeMutableBytes { salt in
                 unsafe info.withUnsafeMutableBytes { info in
                     var parameters = unsafe [
-                        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest.baseAddress, 0),
+                        OSSL_PARAM_construct_utf8_string(tv_kdf_param_digest, digest.baseAddress, 0),
                         OSSL_PARAM_construct_octet_string(
-                            OSSL_KDF_PARAM_KEY, UnsafeMutableRawPointer(mutating: key.baseAddress), key.count),
+                            tv_kdf_param_key, UnsafeMutableRawPointer(mutating: key.baseAddress), key.count),
                     ]
                     // OpenSSL takes an empty octet string without an address for an error.
                     if unsafe !salt.isEmpty {
                         unsafe parameters.append(
-                            OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, salt.baseAddress, salt.count))
+                            OSSL_PARAM_construct_octet_string(tv_kdf_param_salt, salt.baseAddress, salt.count))
                     }
                     if unsafe !info.isEmpty {
                         unsafe parameters.append(
-                            OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info.baseAddress, info.count))
+                            OSSL_PARAM_construct_octet_string(tv_kdf_param_info, info.baseAddress, info.count))
                     }
                     unsafe parameters.append(OSSL_PARAM_construct_end())
                     return unsafe EVP_KDF_derive(handle, output.baseAddress, output.count, parameters) == 1

@@ -22,9 +22,7 @@ internal import CLibSodium
     /// - Parameter bytes: 1 or more bytes.
     package init(copying bytes: Span<UInt8>) throws(CryptoError) {
         try self.init(allocating: bytes.count)
-        unsafe bytes.withUnsafeBufferPointer { source in
-            for unsafe (index, byte) in unsafe source.enumerated() { unsafe page[index] = byte }
-        }
+        unsafe bytes.withUnsafeBufferPointer { unsafe page.initialize(from: $0.baseAddress!, count: $0.count) }
         unsafe sodium_mprotect_readonly(page)
     }
 
