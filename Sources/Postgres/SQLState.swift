@@ -10,6 +10,7 @@ package struct SQLState: Hashable, Sendable {
     package static let readOnlyTransaction = SQLState(code: "25006")
     package static let diskFull = SQLState(code: "53100")
     package static let waitsForApproval = SQLState(code: "TV002")
+    package static let badArgument = SQLState(code: "TV020")
     package static let fileAdvancedByAnother = SQLState(code: "TV010")
 
     /// Raised by the vault's own functions; their message is written here and holds no value.

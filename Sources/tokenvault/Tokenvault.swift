@@ -1,8 +1,44 @@
 import ArgumentParser
+import Foundation
+import VaultCrypto
 
 @main
-struct Tokenvault: AsyncParsableCommand {
+struct Tokenvault: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tokenvault",
-        abstract: "Replaces personal values with tokens, and keeps the originals sealed.")
+        abstract: "Replaces personal values with tokens, and keeps the originals sealed.",
+        discussion: """
+            Results go to standard output, everything else to standard error. Settings: flag, then TOKENVAULT_… environment, \
+            then configuration file, then built-in.
+
+            Exit codes: 0 done; 1 failed; 3 done, but some records were quarantined; 64 usage; 65 something does not verify \
+            (log, sealed value, keyring, input); 66 input missing; 69 database, queue or key service unavailable after retries; \
+            75 try again (stopped by a signal, lock held, waiting for approval); 77 refused (role, policy, file mode); \
+            78 bad configuration.
+            """,
+        version: "0.1.0",
+        subcommands: [
+            DatabaseCommand.self, KeysCommand.self, IngestCommand.self, TokenizeCommand.self, DuplicatesCommand.self,
+            RecoverCommand.self, AuditCommand.self, QuarantineCommand.self, StatusCommand.self,
+        ])
+
+    static func main() {
+        signal(SIGPIPE, SIG_IGN)  // a closed pipe is a failed write, reported like any other
+        for warning in ProcessHardening.apply() { Messages.warning(warning) }
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            exit(withReporting: error)
+        }
+    }
+
+    /// Usage errors and help go the parser's way; everything else becomes one clear line and an exit code.
+    private static func exit(withReporting error: any Error) -> Never {
+        if let failure = Failure(error) {
+            Messages.error(failure.message)
+            Foundation.exit(failure.status.rawValue)
+        }
+        exit(withError: error)
+    }
 }

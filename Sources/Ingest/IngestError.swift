@@ -1,0 +1,49 @@
+package import Keys
+package import Postgres
+package import SQS
+package import Tokenization
+package import VaultCrypto
+
+/// Why a run stopped. What was committed stays; what was not is still in its source.
+package enum IngestError: Error {
+    case inputMissing(String, reason: String)
+    case inputDamaged(String, line: Int, reason: String)
+    case inputChanged(String)
+    case database(PostgresError)
+    case queue(SQSError)
+    case keyring(KeyringError)
+    case crypto(CryptoError)
+    case sealing(SealedValueError)
+    case tooManyQuarantined(limit: Int)
+    /// A file was begun under a token key that this keyring does not hold.
+    case keyGone(UInt32)
+    /// Another run is reading the same file.
+    case fileInUse(String)
+    /// A replayed record is refused again.
+    case stillRefused(cause: String)
+    case stopped
+}
+
+extension IngestError: CustomStringConvertible {
+    package var description: String {
+        switch self {
+        case .inputMissing(let path, let reason): "cannot read \(path): \(reason); check the path and its permissions"
+        case .inputDamaged(let path, let line, let reason):
+            "\(path), line \(line): \(reason); what stood before it is stored, and a new run goes on from there"
+        case .inputChanged(let path):
+            "\(path) is shorter than what was read of it before; restore the file, or give the new one another name"
+        case .database(let error): "\(error)"
+        case .queue(let error): "\(error)"
+        case .keyring(let error): "\(error)"
+        case .crypto(let error): "\(error)"
+        case .sealing(let error): "\(error)"
+        case .tooManyQuarantined(let limit):
+            "more than \(limit) records were refused (--max-quarantined); look at `tokenvault quarantine list`, mend the source or the mapping, and run again"
+        case .keyGone(let version):
+            "this source was begun under token key v\(version), which the ingest keyring does not hold; use the keyring that has it"
+        case .fileInUse(let path): "another run is reading \(path); wait for it to end and run again"
+        case .stillRefused(let cause): "the record is refused again (\(cause)) and stays in the quarantine"
+        case .stopped: "stopped by a signal; what is committed stays, run again to go on"
+        }
+    }
+}

@@ -1,0 +1,61 @@
+package import Postgres
+
+/// The vault's tables, as the vault's own verbs. The only module that contains SQL besides `migrations/`.
+///
+/// One session, one owner. Each verb is one statement; what belongs together is put into ``transaction(_:)``.
+package struct VaultStore: ~Copyable, Sendable {
+    var connection: Connection
+
+    package init(_ connection: consuming Connection) { self.connection = connection }
+
+    /// Connects for a verb that must be durable when it says so, whatever the role's default is.
+    ///
+    /// - Parameter database: a libpq connection string; empty for libpq's own `PG…` variables.
+    package static func open(_ database: String) throws(PostgresError) -> VaultStore {
+        var store = VaultStore(try Connection.open(database))
+        try store.connection.run(Statement("setting up the session", "SET synchronous_commit = on"))
+        guard try !store.isReadOnly() else {
+            throw .refused("connecting", state: .readOnlyTransaction, constraint: nil, message: "", hint: nil)
+        }
+        return store
+    }
+
+    /// Runs `body` in one transaction: commits if it returns, rolls back if it throws.
+    ///
+    /// - Returns: proof of the commit, for callers that must not act before it.
+    package mutating func transaction(
+        _ body: (inout VaultStore) throws(PostgresError) -> Void
+    ) throws(PostgresError) -> Committed {
+        try connection.begin()
+        do {
+            try body(&self)
+        } catch {
+            connection.rollback()
+            throw error
+        }
+        return try connection.commit()
+    }
+
+    /// For a transaction whose steps are interleaved with other work; else use ``transaction(_:)``.
+    package mutating func begin() throws(PostgresError) { try connection.begin() }
+    package mutating func commit() throws(PostgresError) -> Committed { try connection.commit() }
+    package mutating func rollback() { connection.rollback() }
+
+    /// The newest migration this release was written against.
+    package static let requiredSchemaVersion = 6
+
+    /// The login role, as the audit log will name it.
+    package var user: String { connection.user }
+
+    /// The number of the newest migration applied.
+    package mutating func schemaVersion() throws(PostgresError) -> Int {
+        let rows = try connection.run(Statement("reading the schema version", "SELECT vault.schema_version()"))
+        return rows.int(row: 0, column: 0) ?? 0
+    }
+
+    private mutating func isReadOnly() throws(PostgresError) -> Bool {
+        let rows = try connection.run(
+            Statement("asking for the server's state", "SELECT pg_catalog.pg_is_in_recovery()"))
+        return rows.bool(row: 0, column: 0) == true
+    }
+}

@@ -1,0 +1,65 @@
+import ArgumentParser
+import Foundation
+import VaultStore
+
+/// Options of every command that speaks with the database.
+struct DatabaseOptions: ParsableArguments {
+    @Option(
+        name: .customLong("database"),
+        help: ArgumentHelp(
+            "libpq connection string or URL (TOKENVAULT_DATABASE). Without it libpq's PG… variables count.",
+            discussion: "Passwords belong in PGPASSFILE.", valueName: "conninfo"))
+    var database: String?
+
+    @Option(help: ArgumentHelp("Configuration file (TOKENVAULT_CONFIG).", valueName: "file"))
+    var config: String?
+
+    func settings() throws -> Settings { try Settings.load(path: config) }
+
+    /// Connects to a primary, for commands that write or read the vault.
+    func open() throws -> VaultStore {
+        try VaultStore.open(try settings().string(.database, flag: database) ?? "")
+    }
+
+    /// Connects, and refuses a schema that this release does not know.
+    func openChecked() throws -> VaultStore {
+        var store = try open()
+        let version = try store.schemaVersion()
+        guard version == VaultStore.requiredSchemaVersion else {
+            throw Failure(
+                .badConfiguration,
+                "the database's schema is at \(version), this program needs \(VaultStore.requiredSchemaVersion); run `tokenvault database migrate` or the matching release")
+        }
+        return store
+    }
+}
+
+struct OutputOptions: ParsableArguments {
+    @Flag(help: "Print results as JSON, one object a line.")
+    var json = false
+}
+
+struct IngestKeyringOption: ParsableArguments {
+    @Option(help: ArgumentHelp("Ingest keyring (TOKENVAULT_INGEST_KEYRING).", valueName: "file"))
+    var ingestKeyring: String?
+}
+
+struct RecoveryKeyringOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Recovery keyring (TOKENVAULT_RECOVERY_KEYRING).", valueName: "file"))
+    var recoveryKeyring: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "File that holds the passphrase (TOKENVAULT_PASSPHRASE_FILE). Without it a terminal is asked.",
+            valueName: "file"))
+    var passphraseFile: String?
+}
+
+/// Why a value is needed; both are kept in the audit log.
+struct ReasonOptions: ParsableArguments {
+    @Option(help: "Why, for the audit log. Never put a personal value here.")
+    var reason: String
+
+    @Option(help: ArgumentHelp("The ticket this belongs to, for the audit log.", valueName: "id"))
+    var ticket: String
+}

@@ -1,0 +1,19 @@
+import Foundation
+
+/// Everything that is not a result: one line each, on standard error. Never a value, never a key.
+enum Messages {
+    static func error(_ text: String) { write("error: \(text)") }
+    static func warning(_ text: String) { write("warning: \(text)") }
+    static func note(_ text: String) { write(text) }
+
+    private static func write(_ line: String) {
+        FileHandle.standardError.write(Data((line + "\n").utf8))
+    }
+}
+
+extension Messages {
+    /// Rewrites the current line of a terminal.
+    static func progress(_ text: String) {
+        FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8))
+    }
+}
