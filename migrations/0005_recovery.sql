@@ -65,6 +65,7 @@ CREATE FUNCTION vault.force_flush() RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     SET default_tablespace = ''
+    SET default_table_access_method = heap
 AS $$
 DECLARE
     scratch text := 'flush_' || pg_current_xact_id()::text;

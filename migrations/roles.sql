@@ -43,7 +43,8 @@ BEGIN
     -- From PostgreSQL 16 on, the membership that comes with making a role does not allow SET ROLE yet.
     IF NOT EXISTS (
         SELECT FROM pg_catalog.pg_auth_members AS membership
-        WHERE membership.roleid = 'tokenvault_owner'::regrole AND membership.member = current_user::regrole
+        WHERE membership.roleid = 'tokenvault_owner'::regrole
+          AND membership.member = (SELECT role.oid FROM pg_catalog.pg_roles AS role WHERE role.rolname = current_user)
           AND coalesce(to_jsonb(membership) ->> 'set_option', 'true') = 'true'
           AND coalesce(to_jsonb(membership) ->> 'inherit_option', 'true') = 'true'
     ) THEN

@@ -53,6 +53,10 @@ struct Breakage: Sendable, CustomTestStringConvertible {
         Breakage("ALTER FUNCTION vault.release SET search_path = public, pg_catalog", "0005", "no pinned search_path"),
         Breakage("GRANT EXECUTE ON FUNCTION vault.release TO tokenvault_operator", "0005", "vault.release("),
         Breakage("GRANT EXECUTE ON FUNCTION vault.release TO PUBLIC", "0005", "vault.release("),
+        Breakage(
+            "CREATE OR REPLACE FUNCTION vault.require_releasable(p_request uuid, p_kind text) RETURNS void "
+                + "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS 'BEGIN END'", "0005",
+            "vault.require_releasable(uuid, text) has another body"),
         Breakage("DROP TABLE vault.approval CASCADE", "0005", "vault.approval is missing"),
         Breakage("GRANT EXECUTE ON FUNCTION vault.set_policy TO tokenvault_recoverer", "0006", "vault.set_policy("),
     ]

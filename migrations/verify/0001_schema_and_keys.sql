@@ -1,5 +1,5 @@
 -- verify 0001_schema_and_keys: the schemas, keys and originals are as migrated and grant nothing else.
--- Reads the catalogue only. Raises TV020 and says what differs.
+-- Reads the catalogue only. Raises TV020 and says what differs. A body is known by the SHA-256 of its text.
 
 DO $$
 DECLARE
@@ -69,17 +69,18 @@ BEGIN
         RAISE EXCEPTION 'not as migrated: %', wrong USING ERRCODE = 'TV020';
     END IF;
 
-    WITH expected (name, definer, callers) AS (VALUES
-        ('vault.key_states()', true,
+    WITH expected (name, definer, body, callers) AS (VALUES
+        ('vault.key_states()', true, 'ebcf0ab0a5dfbe27',
          'tokenvault_auditor, tokenvault_ingest, tokenvault_operator, tokenvault_recoverer'),
-        ('vault.record_migration(integer, text)', false, ''),
-        ('vault.require_user_logins_shape()', false, ''),
-        ('vault.schema_version()', true,
+        ('vault.record_migration(integer, text)', false, '4672c2b7158973bb', ''),
+        ('vault.require_user_logins_shape()', false, 'fc1632f7567ffb0e', ''),
+        ('vault.schema_version()', true, 'cf97c9a75213587e',
          'tokenvault_approver, tokenvault_auditor, tokenvault_ingest, tokenvault_operator, tokenvault_recoverer')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
                function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,
                function.proconfig AS settings,
+               left(encode(sha256(convert_to(function.prosrc, 'UTF8')), 'hex'), 16) AS body,
                CASE WHEN function.proacl IS NULL THEN 'PUBLIC' ELSE coalesce((
                    SELECT string_agg(coalesce(role.rolname, 'PUBLIC'), ', '
                                      ORDER BY coalesce(role.rolname, 'PUBLIC') COLLATE "C")
@@ -96,6 +97,7 @@ BEGIN
         WHEN actual.definer <> expected.definer THEN expected.name || ' runs as someone else'
         WHEN actual.definer AND 'search_path=pg_catalog, pg_temp' <> ALL (coalesce(actual.settings, '{}'))
             THEN expected.name || ' has no pinned search_path'
+        WHEN actual.body <> expected.body THEN expected.name || ' has another body: ' || actual.body
         WHEN actual.callers <> expected.callers
             THEN expected.name || ' may be called by ' || coalesce(nullif(actual.callers, ''), 'nobody')
         END, '; ' ORDER BY expected.name)

@@ -1,5 +1,5 @@
 -- verify 0002_audit: the audit log and its chain are as migrated and grant nothing else.
--- Reads the catalogue only. Raises TV020 and says what differs.
+-- Reads the catalogue only. Raises TV020 and says what differs. A body is known by the SHA-256 of its text.
 
 DO $$
 DECLARE
@@ -56,16 +56,17 @@ BEGIN
         RAISE EXCEPTION 'not as migrated: %', wrong USING ERRCODE = 'TV020';
     END IF;
 
-    WITH expected (name, definer, callers) AS (VALUES
-        ('audit.append(text, text, text, text, text)', false, ''),
-        ('audit.append_many(text, text[], text, text, text)', false, ''),
-        ('audit.field(bytea)', false, ''),
-        ('audit.field(text)', false, ''),
-        ('audit.refuse_change()', false, '')
+    WITH expected (name, definer, body, callers) AS (VALUES
+        ('audit.append(text, text, text, text, text)', false, '882f095830af5a50', ''),
+        ('audit.append_many(text, text[], text, text, text)', false, '64988f87a85b3deb', ''),
+        ('audit.field(bytea)', false, '14691ad154dc4611', ''),
+        ('audit.field(text)', false, '5a12d01f573778cd', ''),
+        ('audit.refuse_change()', false, '2f530d9583c365d9', '')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
                function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,
                function.proconfig AS settings,
+               left(encode(sha256(convert_to(function.prosrc, 'UTF8')), 'hex'), 16) AS body,
                CASE WHEN function.proacl IS NULL THEN 'PUBLIC' ELSE coalesce((
                    SELECT string_agg(coalesce(role.rolname, 'PUBLIC'), ', '
                                      ORDER BY coalesce(role.rolname, 'PUBLIC') COLLATE "C")
@@ -82,6 +83,7 @@ BEGIN
         WHEN actual.definer <> expected.definer THEN expected.name || ' runs as someone else'
         WHEN actual.definer AND 'search_path=pg_catalog, pg_temp' <> ALL (coalesce(actual.settings, '{}'))
             THEN expected.name || ' has no pinned search_path'
+        WHEN actual.body <> expected.body THEN expected.name || ' has another body: ' || actual.body
         WHEN actual.callers <> expected.callers
             THEN expected.name || ' may be called by ' || coalesce(nullif(actual.callers, ''), 'nobody')
         END, '; ' ORDER BY expected.name)

@@ -1,5 +1,5 @@
 -- verify 0003_user_logins: the masked rows and the duplicate views are as migrated and grant nothing else.
--- Reads the catalogue only. Raises TV020 and says what differs.
+-- Reads the catalogue only. Raises TV020 and says what differs. A body is known by the SHA-256 of its text.
 
 DO $$
 DECLARE

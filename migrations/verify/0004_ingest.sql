@@ -1,5 +1,5 @@
 -- verify 0004_ingest: the ledger, files, runs and the quarantine are as migrated and grant nothing else.
--- Reads the catalogue only. Raises TV020 and says what differs.
+-- Reads the catalogue only. Raises TV020 and says what differs. A body is known by the SHA-256 of its text.
 
 DO $$
 DECLARE
@@ -77,28 +77,29 @@ BEGIN
         RAISE EXCEPTION 'not as migrated: %', wrong USING ERRCODE = 'TV020';
     END IF;
 
-    WITH expected (name, definer, callers) AS (VALUES
-        ('vault.add_run_counts(uuid, bigint, bigint, bigint)', true,
+    WITH expected (name, definer, body, callers) AS (VALUES
+        ('vault.add_run_counts(uuid, bigint, bigint, bigint)', true, '7637f0908873927c',
          'tokenvault_ingest'),
-        ('vault.advance_file(uuid, bigint, bigint, bigint)', true,
+        ('vault.advance_file(uuid, bigint, bigint, bigint)', true, 'b17cea397ebe75ad',
          'tokenvault_ingest'),
-        ('vault.begin_run(uuid, text)', true,
+        ('vault.begin_run(uuid, text)', true, '76d18085ffa60420',
          'tokenvault_ingest'),
-        ('vault.claim_messages(text, text[], integer, bytea[])', true,
+        ('vault.claim_messages(text, text[], integer, bytea[])', true, '9606dceba3945534',
          'tokenvault_ingest'),
-        ('vault.find_file(text)', true,
+        ('vault.find_file(text)', true, '7d1a6ea91446592d',
          'tokenvault_ingest'),
-        ('vault.finish_run(uuid, text)', true,
+        ('vault.finish_run(uuid, text)', true, '31a9b5cd296099a8',
          'tokenvault_ingest'),
-        ('vault.record_tokenize(text, integer, text)', true,
+        ('vault.record_tokenize(text, integer, text)', true, '97b77515bdae7092',
          'tokenvault_ingest, tokenvault_operator, tokenvault_recoverer'),
-        ('vault.register_file(uuid, text, integer, integer, bytea)', true,
+        ('vault.register_file(uuid, text, integer, integer, bytea)', true, '8391d108ffbe92f5',
          'tokenvault_ingest'),
-        ('vault.require_text(text, text, integer)', false, '')
+        ('vault.require_text(text, text, integer)', false, '777c78d326fe090d', '')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
                function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,
                function.proconfig AS settings,
+               left(encode(sha256(convert_to(function.prosrc, 'UTF8')), 'hex'), 16) AS body,
                CASE WHEN function.proacl IS NULL THEN 'PUBLIC' ELSE coalesce((
                    SELECT string_agg(coalesce(role.rolname, 'PUBLIC'), ', '
                                      ORDER BY coalesce(role.rolname, 'PUBLIC') COLLATE "C")
@@ -115,6 +116,7 @@ BEGIN
         WHEN actual.definer <> expected.definer THEN expected.name || ' runs as someone else'
         WHEN actual.definer AND 'search_path=pg_catalog, pg_temp' <> ALL (coalesce(actual.settings, '{}'))
             THEN expected.name || ' has no pinned search_path'
+        WHEN actual.body <> expected.body THEN expected.name || ' has another body: ' || actual.body
         WHEN actual.callers <> expected.callers
             THEN expected.name || ' may be called by ' || coalesce(nullif(actual.callers, ''), 'nobody')
         END, '; ' ORDER BY expected.name)

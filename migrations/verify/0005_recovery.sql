@@ -1,5 +1,5 @@
 -- verify 0005_recovery: policy, requests and release are as migrated and grant nothing else.
--- Reads the catalogue only. Raises TV020 and says what differs.
+-- Reads the catalogue only. Raises TV020 and says what differs. A body is known by the SHA-256 of its text.
 
 DO $$
 DECLARE
@@ -64,26 +64,27 @@ BEGIN
         RAISE EXCEPTION 'not as migrated: %', wrong USING ERRCODE = 'TV020';
     END IF;
 
-    WITH expected (name, definer, callers) AS (VALUES
-        ('vault.book_request(uuid, text, text, text[], text, text)', false, ''),
-        ('vault.force_flush()', false, ''),
-        ('vault.record_outcome(uuid, text)', true,
+    WITH expected (name, definer, body, callers) AS (VALUES
+        ('vault.book_request(uuid, text, text, text[], text, text)', false, '956e04cbf1cb490b', ''),
+        ('vault.force_flush()', false, '227f0d629b8d0a0f', ''),
+        ('vault.record_outcome(uuid, text)', true, 'fe9787615646d6be',
          'tokenvault_operator, tokenvault_recoverer'),
-        ('vault.release(uuid, integer, integer)', true,
+        ('vault.release(uuid, integer, integer)', true, '20cdc594c16d889b',
          'tokenvault_recoverer'),
-        ('vault.release_data_keys(uuid, uuid[])', true,
+        ('vault.release_data_keys(uuid, uuid[])', true, '1a7c3a4609039cc3',
          'tokenvault_operator, tokenvault_recoverer'),
-        ('vault.release_quarantine(uuid)', true,
+        ('vault.release_quarantine(uuid)', true, 'a5975b1baa49dcc0',
          'tokenvault_operator, tokenvault_recoverer'),
-        ('vault.request_quarantine(uuid[], text, text)', true,
+        ('vault.request_quarantine(uuid[], text, text)', true, '62be3dcb9a9bc244',
          'tokenvault_operator, tokenvault_recoverer'),
-        ('vault.request_recovery(text[], text, text)', true,
+        ('vault.request_recovery(text[], text, text)', true, '9faba7bcd48ea175',
          'tokenvault_recoverer'),
-        ('vault.require_releasable(uuid, text)', false, '')
+        ('vault.require_releasable(uuid, text)', false, 'a96614729af202af', '')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
                function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,
                function.proconfig AS settings,
+               left(encode(sha256(convert_to(function.prosrc, 'UTF8')), 'hex'), 16) AS body,
                CASE WHEN function.proacl IS NULL THEN 'PUBLIC' ELSE coalesce((
                    SELECT string_agg(coalesce(role.rolname, 'PUBLIC'), ', '
                                      ORDER BY coalesce(role.rolname, 'PUBLIC') COLLATE "C")
@@ -100,6 +101,7 @@ BEGIN
         WHEN actual.definer <> expected.definer THEN expected.name || ' runs as someone else'
         WHEN actual.definer AND 'search_path=pg_catalog, pg_temp' <> ALL (coalesce(actual.settings, '{}'))
             THEN expected.name || ' has no pinned search_path'
+        WHEN actual.body <> expected.body THEN expected.name || ' has another body: ' || actual.body
         WHEN actual.callers <> expected.callers
             THEN expected.name || ' may be called by ' || coalesce(nullif(actual.callers, ''), 'nobody')
         END, '; ' ORDER BY expected.name)

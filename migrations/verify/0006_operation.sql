@@ -1,33 +1,34 @@
 -- verify 0006_operation: keys, policy, approvals and status are as migrated and grant nothing else.
--- Reads the catalogue only. Raises TV020 and says what differs.
+-- Reads the catalogue only. Raises TV020 and says what differs. A body is known by the SHA-256 of its text.
 
 DO $$
 DECLARE
     wrong text;
 BEGIN
-    WITH expected (name, definer, callers) AS (VALUES
-        ('vault.change_key_state(uuid, text)', true,
+    WITH expected (name, definer, body, callers) AS (VALUES
+        ('vault.change_key_state(uuid, text)', true, '9d58f00a228c213f',
          'tokenvault_operator'),
-        ('vault.decide_request(uuid, text)', true,
+        ('vault.decide_request(uuid, text)', true, '44c0bb3aa350cb25',
          'tokenvault_approver'),
-        ('vault.policy_list()', true,
+        ('vault.policy_list()', true, 'db2cb645f9eb80d8',
          'tokenvault_approver, tokenvault_auditor, tokenvault_operator, tokenvault_recoverer'),
-        ('vault.quarantine_list(integer)', true,
+        ('vault.quarantine_list(integer)', true, '6859454ef434f9c2',
          'tokenvault_auditor, tokenvault_operator, tokenvault_recoverer'),
-        ('vault.register_key(uuid, text, text, integer, text, text[], bytea)', true,
+        ('vault.register_key(uuid, text, text, integer, text, text[], bytea)', true, 'b4fd42e1e0b06e73',
          'tokenvault_operator'),
-        ('vault.resolve_quarantine(uuid, text, text)', true,
+        ('vault.resolve_quarantine(uuid, text, text)', true, 'f9f11610c2dca544',
          'tokenvault_operator'),
-        ('vault.set_policy(text, integer, integer, interval, text, text)', true,
+        ('vault.set_policy(text, integer, integer, interval, text, text)', true, '4433e47e50072a04',
          'tokenvault_operator'),
-        ('vault.status_summary()', true,
+        ('vault.status_summary()', true, 'e90bf8145696274d',
          'tokenvault_auditor, tokenvault_operator'),
-        ('vault.waiting_requests(integer)', true,
+        ('vault.waiting_requests(integer)', true, '81df9b2209649289',
          'tokenvault_approver')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
                function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,
                function.proconfig AS settings,
+               left(encode(sha256(convert_to(function.prosrc, 'UTF8')), 'hex'), 16) AS body,
                CASE WHEN function.proacl IS NULL THEN 'PUBLIC' ELSE coalesce((
                    SELECT string_agg(coalesce(role.rolname, 'PUBLIC'), ', '
                                      ORDER BY coalesce(role.rolname, 'PUBLIC') COLLATE "C")
@@ -44,6 +45,7 @@ BEGIN
         WHEN actual.definer <> expected.definer THEN expected.name || ' runs as someone else'
         WHEN actual.definer AND 'search_path=pg_catalog, pg_temp' <> ALL (coalesce(actual.settings, '{}'))
             THEN expected.name || ' has no pinned search_path'
+        WHEN actual.body <> expected.body THEN expected.name || ' has another body: ' || actual.body
         WHEN actual.callers <> expected.callers
             THEN expected.name || ' may be called by ' || coalesce(nullif(actual.callers, ''), 'nobody')
         END, '; ' ORDER BY expected.name)
