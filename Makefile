@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 help:      ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup:     ## install what is missing (apt, a Python venv here)
+setup:     ## install what is missing (apt; a Python venv in .build)
 	scripts/setup.sh --python
 
 build:     ## build the program
@@ -18,7 +18,7 @@ build:     ## build the program
 demo: build  ## records tokenised, duplicates found, one value recovered, on a private PostgreSQL cluster
 	scripts/demo.sh
 
-demo-sqs: build setup  ## the same from a real SQS-compatible server
+demo-sqs: setup build  ## the same from a real SQS-compatible server
 	scripts/demo.sh sqs
 
 test: setup  ## all tests, on real servers that they start themselves
@@ -30,7 +30,7 @@ misuse:    ## prove that every mistake in Tests/Misuse fails to compile
 	scripts/misuse.sh
 
 vectors: setup  ## rewrite the test vectors from the second implementation
-	.venv/bin/python scripts/tokenvault_formats.py vectors
+	$$(scripts/test-venv.sh)/bin/python scripts/tokenvault_formats.py vectors
 
 lint:      ## formatting, layering
 	swift format lint --strict --recursive Sources Tests Package.swift

@@ -54,12 +54,11 @@ if [ "$source" = sqs ]; then
     scripts/sqs-server.sh "$work/sqs" <"$work/sqs.in" >"$work/sqs.out" &
     exec {sqs_in}>"$work/sqs.in"
     until grep -q ready "$work/sqs.out"; do kill -0 $! || exit 1; sleep 0.1; done
-    set -a; . "$work/sqs/environment"; set +a
-    python3 scripts/make_records.py 100 --addresses 12 --devices 20 --exercise |
-        .venv/bin/python scripts/sqs_fill.py login-queue
-    expect 3 as vault_ingest ingest --poll-seconds 1 "$AWS_ENDPOINT_URL_SQS/000000000000/login-queue"
-    echo "(the queue is empty now; a second run finds nothing)"
-    as vault_ingest ingest --poll-seconds 1 "$AWS_ENDPOINT_URL_SQS/000000000000/login-queue"
+    set -a; . "$work/sqs/env"; set +a
+    queue=$(python3 scripts/make_records.py 100 --addresses 12 --devices 20 --exercise | python3 scripts/sqs_fill.py login-queue)
+    expect 3 as vault_ingest ingest --poll-seconds 1 "$queue"
+    echo "(the queue is empty now: a second run finds nothing)"
+    as vault_ingest ingest --poll-seconds 1 "$queue"
 else
     python3 scripts/make_records.py 100 --addresses 12 --devices 20 --exercise >"$work/logins.ndjson"
     expect 3 as vault_ingest ingest "$work/logins.ndjson"

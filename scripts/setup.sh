@@ -16,12 +16,5 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 command -v swift >/dev/null || { echo "error: swift is not on the PATH; install Swift 6.3 and run again" >&2; exit 69; }
 
-# Python side: the second implementation and the SQS-compatible servers for tests, in a venv of the project's own.
-venv=$(cd "$(dirname "$0")/.." && pwd)/.venv
-stamp=$venv/.installed
-requirements=$(cat "$(dirname "$0")"/requirements*.txt 2>/dev/null || true)
-if [ "${1:-}" = --python ] && [ "$(cat "$stamp" 2>/dev/null)" != "$requirements" ]; then
-    python3 -m venv "$venv"
-    for file in "$(dirname "$0")"/requirements*.txt; do "$venv/bin/pip" install -q -r "$file" >&2; done
-    printf '%s' "$requirements" >"$stamp"
-fi
+# Python side: the second implementation and the SQS-compatible servers for tests.
+if [ "${1:-}" = --python ]; then "$(dirname "$0")/test-venv.sh" >/dev/null; fi
