@@ -33,7 +33,8 @@ let package = Package(
         .executableTarget(
             name: "tokenvault",
             dependencies: [
-                "Ingest", "Recovery", "Rotation", "VaultStore", "Tokenization", "SQS", "Keys", "Postgres", "VaultCrypto",
+                "Ingest", "Recovery", "Rotation", "VaultStore", "Tokenization", "SQS", "Keys", "Postgres",
+                "VaultCrypto",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Yams", package: "Yams"),

@@ -73,7 +73,9 @@ struct BatchWriter: ~Copyable {
     mutating func isReadable(_ batch: RecordBatch, _ range: Range<Int>) -> Bool {
         var scratch = MaskedBatch(shape: shape, domains: masker.domains.count, expecting: 1)
         defer { wipeBytes(&scratch.values) }
-        return masker.mask(batch.bytes.span.extracting(range), date: 0, into: &scratch) .map { ["malformed_json", "invalid_utf8"].contains($0) } != true
+        return masker.mask(batch.bytes.span.extracting(range), date: 0, into: &scratch).map {
+            ["malformed_json", "invalid_utf8"].contains($0)
+        } != true
     }
 
     mutating func noteUndeleted(_ count: Int) { summary.undeleted += count }
@@ -199,7 +201,9 @@ struct BatchWriter: ~Copyable {
                 try store.advanceFile(id, from: from, to: end, lines: line - fromLine)
             } catch { throw .database(error) }
         case .quarantine(let id, let reason):
-            do { try store.resolveQuarantine(id, resolution: "replayed", reason: reason) } catch { throw .database(error) }
+            do { try store.resolveQuarantine(id, resolution: "replayed", reason: reason) } catch {
+                throw .database(error)
+            }
         case .queue(let name):
             var ids: [String] = []
             var macs: [[UInt8]] = []
@@ -256,7 +260,9 @@ struct BatchWriter: ~Copyable {
                 refused.append((index, "refused_by_database"))
             } else if record.isTruncated {
                 refused.append((index, "too_large"))
-            } else if let cause = masker.mask(batch.bytes.span.extracting(record.range), date: record.date, into: &masked) {
+            } else if let cause = masker.mask(
+                batch.bytes.span.extracting(record.range), date: record.date, into: &masked)
+            {
                 refused.append((index, cause))
             }
         }
@@ -310,7 +316,8 @@ struct BatchWriter: ~Copyable {
             let token = Token(domain: domain.name, version: domain.version, bits: original.bits)
             do {
                 try SealedValue.seal(
-                    masked.values.span.extracting(original.range), token: token, dataKey: slot.signed.key, into: &sealed)
+                    masked.values.span.extracting(original.range), token: token, dataKey: slot.signed.key, into: &sealed
+                )
             } catch { throw .sealing(error) }
             group.tokens.append(uuid: original.bits)
             group.sealed.append(sealed.span)

@@ -77,12 +77,15 @@ struct FileSource {
         }
         if !batch.records.isEmpty {
             _ = try writer.write(batch)
-            if case .file(let id, let name, _, _) = origin, case .line(let number, let end)? = batch.records.last?.position {
+            if case .file(let id, let name, _, _) = origin,
+                case .line(let number, let end)? = batch.records.last?.position
+            {
                 origin = .file(id: id, name: name, from: end, fromLine: number)
             }
         }
         if let incomplete {
-            throw .inputDamaged(path, line: incomplete.number, reason: "the last line is incomplete and was left in the file")
+            throw .inputDamaged(
+                path, line: incomplete.number, reason: "the last line is incomplete and was left in the file")
         }
         return lines.count == writer.options.batchSize
     }

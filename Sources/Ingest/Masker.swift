@@ -22,7 +22,8 @@ struct Masker: ~Copyable {
     private let mapping: RecordMapping
 
     private init(
-        adopting reader: consuming RecordReader, mapping: RecordMapping, domains: [PersonalDomain], shape: LoginTableShape
+        adopting reader: consuming RecordReader, mapping: RecordMapping, domains: [PersonalDomain],
+        shape: LoginTableShape
     ) {
         self.reader = reader
         self.mapping = mapping
@@ -38,7 +39,9 @@ struct Masker: ~Copyable {
         for (index, column) in mapping.columns.enumerated() {
             guard let domain = column.domain else { continue }
             var derived: TokenizerHolder?
-            if column.derivedName != nil, let name = domain.derived { derived = try TokenizerHolder(name, version, keyring) }
+            if column.derivedName != nil, let name = domain.derived {
+                derived = try TokenizerHolder(name, version, keyring)
+            }
             domains.append(
                 PersonalDomain(
                     name: domain.name, version: version, column: index,

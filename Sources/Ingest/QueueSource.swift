@@ -24,7 +24,9 @@ struct QueueSource: ~Copyable {
             do { batch = try gather(writer.options) } catch { throw .queue(error) }
             damaged += batch.damagedCount
             if batch.isEmpty {
-                if damaged > 0 { throw .queue(.invalidResponse(during: .receive, attempts: 1, .wrongChecksum(messages: damaged))) }
+                if damaged > 0 {
+                    throw .queue(.invalidResponse(during: .receive, attempts: 1, .wrongChecksum(messages: damaged)))
+                }
                 return
             }
             try store(batch, with: &writer)

@@ -37,7 +37,9 @@ struct RecordIdentity: ~Copyable {
         try mac(of: prefix, with: fileKeys[version], version: version)
     }
 
-    private func mac(of bytes: ArraySlice<UInt8>, with holder: KeyHolder?, version: UInt32) throws(IngestError) -> [UInt8] {
+    private func mac(of bytes: ArraySlice<UInt8>, with holder: KeyHolder?, version: UInt32) throws(IngestError)
+        -> [UInt8]
+    {
         guard let holder else { throw .keyGone(version) }
         return Array(holder.key.code(for: bytes.span).prefix(16))
     }

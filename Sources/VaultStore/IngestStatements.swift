@@ -84,7 +84,8 @@ extension VaultStore {
                 WHERE attrelid = pg_catalog.to_regclass('public.user_logins') AND attnum > 0 AND NOT attisdropped
                 """))
         return LoginTableShape(
-            versionIsInteger: rows.bool(row: 0, column: 0) == true, hasNetworkColumn: rows.bool(row: 0, column: 1) == true)
+            versionIsInteger: rows.bool(row: 0, column: 0) == true,
+            hasNetworkColumn: rows.bool(row: 0, column: 1) == true)
     }
 
     package mutating func beginRun(_ run: UInt128, source: String) throws(PostgresError) {

@@ -26,7 +26,8 @@ extension VaultStore {
     package mutating func changeKeyState(_ id: KeyID, to state: KeyState) throws(PostgresError) {
         try connection.run(
             Statement(
-                "changing a key's state", "SELECT vault.change_key_state($1, $2)", .uuid(id.uuid), .text(state.rawValue)))
+                "changing a key's state", "SELECT vault.change_key_state($1, $2)", .uuid(id.uuid), .text(state.rawValue)
+            ))
     }
 
     package mutating func keyStates() throws(PostgresError) -> [RegisteredKey] {

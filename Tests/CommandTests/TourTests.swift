@@ -33,7 +33,8 @@ struct TourTests {
         #expect(expected == group.logins)
         #expect(recovered.standardError.hasPrefix("audit receipt: "))
 
-        let receipt = try #require(recovered.standardError.split(separator: "\n").first).dropFirst("audit receipt: ".count)
+        let receipt = try #require(recovered.standardError.split(separator: "\n").first).dropFirst(
+            "audit receipt: ".count)
         try vault.tokenvault("vault_auditor", ["audit", "verify", "--receipt", String(receipt)]).succeeded()
         let events = try vault.tokenvault("vault_auditor", ["audit", "list", "--json", "--ticket", "T-1"]).succeeded()
         #expect(events.standardOutput.contains(group.token))

@@ -15,7 +15,8 @@ struct ConnectionTests {
         let rows = try connection.run(
             Statement(
                 "echoing", "SELECT $1::bytea, $2::text, $3::text, $4::bytea, $5::uuid, $6::bigint",
-                .bytes([0, 255, 0, 7]), .text("Grüße"), .text(nil), .bytes([]), .uuid(UInt128(0xFF) << 120 | 1), .int(-5)))
+                .bytes([0, 255, 0, 7]), .text("Grüße"), .text(nil), .bytes([]), .uuid(UInt128(0xFF) << 120 | 1),
+                .int(-5)))
         #expect(rows.bytes(row: 0, column: 0) == [0, 255, 0, 7])
         #expect(rows.text(row: 0, column: 1) == "Grüße")
         #expect(rows.text(row: 0, column: 2) == nil)
@@ -32,7 +33,8 @@ struct ConnectionTests {
         uuids.append(uuid: UInt128.max)
         let rows = try connection.run(
             Statement(
-                "echoing", "SELECT cardinality($1::uuid[]), ($1::uuid[])[2]::text, cardinality($2::text[]), ($3::text[])[1]",
+                "echoing",
+                "SELECT cardinality($1::uuid[]), ($1::uuid[])[2]::text, cardinality($2::text[]), ($3::text[])[1]",
                 .array(uuids), .textArray([]), .textArray(["a", "b"])))
         #expect(rows.int(row: 0, column: 0) == 2)
         #expect(rows.text(row: 0, column: 1) == "ffffffff-ffff-ffff-ffff-ffffffffffff")

@@ -41,7 +41,8 @@ package struct Command {
         guard finished.status == 0 else {
             throw CommandFailed(
                 description:
-                    "\(executable) \(arguments.joined(separator: " ")): exit \(finished.status)\n\(finished.standardError)")
+                    "\(executable) \(arguments.joined(separator: " ")): exit \(finished.status)\n\(finished.standardError)"
+            )
         }
         return finished.standardOutput
     }

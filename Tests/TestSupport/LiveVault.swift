@@ -63,7 +63,8 @@ package struct LiveVault: Sendable {
 
     /// Records as scripts/make_records.py prints them.
     package static func records(_ count: Int, _ options: [String] = []) throws -> String {
-        try Command("/usr/bin/env", ["python3", Repository.path("scripts/make_records.py"), "\(count)"] + options).check()
+        try Command("/usr/bin/env", ["python3", Repository.path("scripts/make_records.py"), "\(count)"] + options)
+            .check()
     }
 }
 

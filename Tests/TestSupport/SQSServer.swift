@@ -82,7 +82,8 @@ package final class SQSServer: Sendable {
             ],
             input: try JSONSerialization.data(withJSONObject: parameters)
         ).check()
-        return try JSONSerialization.jsonObject(with: Data((answer.isEmpty ? "{}" : answer).utf8)) as? [String: Any] ?? [:]
+        return try JSONSerialization.jsonObject(with: Data((answer.isEmpty ? "{}" : answer).utf8)) as? [String: Any]
+            ?? [:]
     }
 }
 

@@ -60,7 +60,8 @@ struct AuditCommand: ParsableCommand {
 
         func validate() throws {
             for text in receipt where AuditReceipt(text) == nil {
-                throw ValidationError("--receipt needs SEQUENCE:HEAD as a command printed it, the head in 64 hex digits")
+                throw ValidationError(
+                    "--receipt needs SEQUENCE:HEAD as a command printed it, the head in 64 hex digits")
             }
         }
 
@@ -72,7 +73,8 @@ struct AuditCommand: ParsableCommand {
             while case let page = try store.auditEvents(after: chain.receipt.sequence, limit: 10_000), !page.isEmpty {
                 for event in page where event.sequence <= head.sequence {
                     try chain.append(event)
-                    for receipt in receipts where receipt.sequence == event.sequence && receipt.head != chain.receipt.head {
+                    for receipt in receipts
+                    where receipt.sequence == event.sequence && receipt.head != chain.receipt.head {
                         throw AuditDamage.receiptDiffers(sequence: receipt.sequence)
                     }
                 }
@@ -89,7 +91,8 @@ struct AuditCommand: ParsableCommand {
                 line.add("head", Hex.encode(chain.receipt.head))
                 try standardOutput.line(line.text)
             } else {
-                try standardOutput.line("\(chain.receipt.sequence) of \(head.sequence) events verify; head \(chain.receipt.text)")
+                try standardOutput.line(
+                    "\(chain.receipt.sequence) of \(head.sequence) events verify; head \(chain.receipt.text)")
             }
             try standardOutput.flush()
         }

@@ -52,7 +52,9 @@ struct DatabaseCommand: ParsableCommand {
                 try standardOutput.line(line.text)
             } else {
                 for migration in applied { try standardOutput.line("applied \(migration.number) \(migration.name)") }
-                if applied.isEmpty { try standardOutput.line("nothing to apply; the schema is at \(all.last?.number ?? 0)") }
+                if applied.isEmpty {
+                    try standardOutput.line("nothing to apply; the schema is at \(all.last?.number ?? 0)")
+                }
             }
             try standardOutput.flush()
         }
@@ -80,7 +82,8 @@ struct DatabaseCommand: ParsableCommand {
     }
 
     struct Status: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show which migrations are applied and which are missing.")
+        static let configuration = CommandConfiguration(
+            abstract: "Show which migrations are applied and which are missing.")
 
         @OptionGroup var database: DatabaseOptions
         @OptionGroup var migrations: MigrationsOption

@@ -65,12 +65,14 @@ struct IngestCommand: ParsableCommand {
         try report(run.summary, id: run.id, elapsed: ContinuousClock.now - start)
         if let failure { throw Self.ended(failure, run.summary) }
         if run.summary.undeleted > 0 {
-            throw Failure(.tryAgain, "\(run.summary.undeleted) messages are stored but SQS did not delete them; run again")
+            throw Failure(
+                .tryAgain, "\(run.summary.undeleted) messages are stored but SQS did not delete them; run again")
         }
         if run.summary.quarantinedTotal > 0 {
             throw Failure(
                 .someQuarantined,
-                "\(run.summary.quarantinedTotal) records were refused and wait in the quarantine; see `tokenvault quarantine list`")
+                "\(run.summary.quarantinedTotal) records were refused and wait in the quarantine; see `tokenvault quarantine list`"
+            )
         }
     }
 
@@ -91,7 +93,9 @@ struct IngestCommand: ParsableCommand {
         options.shouldStop = { StopSignal.isRequested }
         options.warn = { Messages.warning($0) }
         if isatty(STDERR_FILENO) == 1, !output.json {
-            options.progress = { Messages.progress("\($0.stored) stored, \($0.repeated) repeated, \($0.quarantinedTotal) refused") }
+            options.progress = {
+                Messages.progress("\($0.stored) stored, \($0.repeated) repeated, \($0.quarantinedTotal) refused")
+            }
         }
         return options
     }
@@ -130,7 +134,9 @@ struct IngestCommand: ParsableCommand {
             table.add("stored", "\(summary.stored)")
             table.add("repeated (processed before)", "\(summary.repeated)")
             table.add("refused (in the quarantine)", "\(summary.quarantinedTotal)")
-            for (cause, count) in summary.quarantined.sorted(by: { $0.key < $1.key }) { table.add("  \(cause)", "\(count)") }
+            for (cause, count) in summary.quarantined.sorted(by: { $0.key < $1.key }) {
+                table.add("  \(cause)", "\(count)")
+            }
             table.add("unknown keys ignored", "\(summary.unknownKeys)")
             table.add("originals sent to the vault", "\(summary.originalsSent)")
             table.add("records a second", "\(rate)")

@@ -34,7 +34,8 @@ struct KeysCommand: ParsableCommand {
 
         func run() throws {
             let settings = try database.settings()
-            let ingestPath = try settings.requiredPath(.ingestKeyring, flag: ingest.ingestKeyring, option: "ingest-keyring")
+            let ingestPath = try settings.requiredPath(
+                .ingestKeyring, flag: ingest.ingestKeyring, option: "ingest-keyring")
             let recoveryPath = try settings.requiredPath(
                 .recoveryKeyring, flag: recovery.recoveryKeyring, option: "recovery-keyring")
             for path in [ingestPath, recoveryPath] where FileManager.default.fileExists(atPath: path) {
@@ -42,7 +43,8 @@ struct KeysCommand: ParsableCommand {
             }
             var store = try database.openChecked()
             let passphrase = try Passphrase.read(
-                file: settings.string(.passphraseFile, flag: recovery.passphraseFile), confirm: true, purpose: recoveryPath)
+                file: settings.string(.passphraseFile, flag: recovery.passphraseFile), confirm: true,
+                purpose: recoveryPath)
 
             var recoveryKeyring = try RecoveryKeyring.generate(
                 name: recoveryName, domains: domains.isEmpty ? nil : domains, passphrase: passphrase)
@@ -61,14 +63,17 @@ struct KeysCommand: ParsableCommand {
                 throw error
             }
             for key in descriptions { Messages.note("made \(key.purpose.rawValue) key \(key.name) (\(key.id.text))") }
-            Messages.note("\(ingestPath): for the ingest host; \(recoveryPath): for its owner only, with its passphrase")
+            Messages.note(
+                "\(ingestPath): for the ingest host; \(recoveryPath): for its owner only, with its passphrase")
         }
     }
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "List the registered keys: purpose, version, state, fingerprint.",
-            discussion: "With --ingest-keyring or --recovery-keyring, lists what a file holds instead; no passphrase is needed.")
+            discussion:
+                "With --ingest-keyring or --recovery-keyring, lists what a file holds instead; no passphrase is needed."
+        )
 
         @OptionGroup var database: DatabaseOptions
         @OptionGroup var output: OutputOptions

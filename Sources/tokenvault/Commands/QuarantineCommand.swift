@@ -60,7 +60,9 @@ struct QuarantineCommand: ParsableCommand {
         func run() throws {
             let id = try recordID(id)
             var (opened, failed, _) = try open([id], database, keyring, why)
-            if let failure = failed.first { throw Failure(.doesNotVerify, "\(Hex.encode(failure.id)): \(failure.reason)") }
+            if let failure = failed.first {
+                throw Failure(.doesNotVerify, "\(Hex.encode(failure.id)): \(failure.reason)")
+            }
             guard !opened.isEmpty else { throw Failure(.failed, "there is no such record in the quarantine") }
             defer { wipe(&opened[0].bytes) }
             let standardOutput = StandardOutput()

@@ -55,7 +55,9 @@ struct RecoverCommand: ParsableCommand {
             }
         }
         try destination.output.flush()
-        if counts.failed > 0 { throw Failure(.doesNotVerify, "\(counts.failed) of \(tokens.count) values cannot be opened") }
+        if counts.failed > 0 {
+            throw Failure(.doesNotVerify, "\(counts.failed) of \(tokens.count) values cannot be opened")
+        }
         if counts.absent > 0 {
             throw Failure(.failed, "\(counts.absent) of \(tokens.count) tokens have no value in the vault")
         }

@@ -28,7 +28,8 @@ struct DatabaseOptions: ParsableArguments {
         guard version == VaultStore.requiredSchemaVersion else {
             throw Failure(
                 .badConfiguration,
-                "the database's schema is at \(version), this program needs \(VaultStore.requiredSchemaVersion); run `tokenvault database migrate` or the matching release")
+                "the database's schema is at \(version), this program needs \(VaultStore.requiredSchemaVersion); run `tokenvault database migrate` or the matching release"
+            )
         }
         return store
     }

@@ -32,7 +32,9 @@ enum Passphrase {
         }
         defer { close(terminal) }
         var before = termios()
-        guard unsafe tcgetattr(terminal, &before) == 0 else { throw Failure(.failed, "cannot silence the terminal's echo") }
+        guard unsafe tcgetattr(terminal, &before) == 0 else {
+            throw Failure(.failed, "cannot silence the terminal's echo")
+        }
         var silent = before
         silent.c_lflag &= ~tcflag_t(ECHO)
         guard unsafe tcsetattr(terminal, TCSAFLUSH, &silent) == 0 else {
@@ -54,7 +56,8 @@ enum SecretFile {
         guard descriptor >= 0 else {
             let code = errno
             let reason = systemError(code)
-            throw Failure(code == ELOOP ? .refused : .inputMissing, "cannot read the passphrase file \(path): \(reason)")
+            throw Failure(
+                code == ELOOP ? .refused : .inputMissing, "cannot read the passphrase file \(path): \(reason)")
         }
         defer { close(descriptor) }
         var status = stat()
@@ -63,7 +66,8 @@ enum SecretFile {
         }
         guard status.st_mode & 0o077 == 0 else {
             throw Failure(
-                .refused, "the passphrase file \(path) can be read by others; run `chmod 600 \(path)` and change the passphrase")
+                .refused,
+                "the passphrase file \(path) can be read by others; run `chmod 600 \(path)` and change the passphrase")
         }
         return try readLine(descriptor, limit: limit, name: path)
     }

@@ -41,7 +41,8 @@ struct Settings {
         let found = named ?? (FileManager.default.fileExists(atPath: "tokenvault.yaml") ? "tokenvault.yaml" : nil)
         guard let found else { return Settings(path: nil, file: [:], environment: environment) }
         guard let text = try? String(contentsOfFile: found, encoding: .utf8) else {
-            throw Failure(.badConfiguration, "cannot read the configuration file \(found); check --config or TOKENVAULT_CONFIG")
+            throw Failure(
+                .badConfiguration, "cannot read the configuration file \(found); check --config or TOKENVAULT_CONFIG")
         }
         return Settings(path: found, file: try parse(text, path: found), environment: environment)
     }
@@ -66,7 +67,8 @@ struct Settings {
                     "\(path), line \(key.mark?.line ?? 0): unknown key `\(key.string ?? "?")`; known keys are \(known)")
             }
             guard let scalar = value.scalar else {
-                throw Failure(.badConfiguration, "\(path), line \(key.mark?.line ?? 0): `\(name)` must be a single value")
+                throw Failure(
+                    .badConfiguration, "\(path), line \(key.mark?.line ?? 0): `\(name)` must be a single value")
             }
             values[name] = scalar.string
         }
@@ -88,7 +90,8 @@ struct Settings {
         guard let value = Int(text), range.contains(value) else {
             let form = "a whole number from \(range.lowerBound) to \(range.upperBound)"
             throw Failure(
-                origin == .flag ? .usage : .badConfiguration, "\(key.rawValue) (from \(origin.rawValue)) must be \(form)")
+                origin == .flag ? .usage : .badConfiguration,
+                "\(key.rawValue) (from \(origin.rawValue)) must be \(form)")
         }
         return value
     }
