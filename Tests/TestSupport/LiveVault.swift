@@ -1,5 +1,4 @@
 package import Foundation
-package import Postgres
 
 /// A vault as an operator would set it up, in a database of its own: schema, roles, login roles, keyrings; driven by the
 /// real program.
