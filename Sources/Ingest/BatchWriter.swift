@@ -46,7 +46,7 @@ struct BatchWriter: ~Copyable {
         var writer = BatchWriter(adopting: store, keys: keys, masker: masker, identity: identity, options: options)
         do {
             let run = writer.run
-            _ = try writer.store.transaction { store throws(PostgresError) in try store.beginRun(run, source: source) }
+            _ = try writer.store.transaction { store throws(PostgresError) in try store.beginRun(run, source: String(source.prefix(1024))) }
         } catch { throw .database(error) }
         return writer
     }

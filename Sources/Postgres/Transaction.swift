@@ -5,7 +5,7 @@ package struct Committed: ~Copyable, Sendable {
 
 extension Connection {
     package mutating func begin() throws(PostgresError) {
-        try run(Statement("beginning a transaction", "BEGIN"))
+        try run(Statement("beginning a transaction", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"))
     }
 
     /// Commits the open transaction.
