@@ -124,6 +124,31 @@ struct MigrationTests {
         #expect(try vault.psql("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'tokenvault_owner'") == "0")
     }
 
+    @Test("An administrator who may keeps values out of the server's log, for every session of the database")
+    func logSettings() throws {
+        let cluster = try PrivateCluster(purpose: "dbg", settings: "log_statement = all")
+        defer { cluster.stop() }
+        try cluster.psql(
+            user: "postgres", database: "postgres",
+            "GRANT SET ON PARAMETER log_parameter_max_length, log_parameter_max_length_on_error, log_error_verbosity "
+                + "TO vault_admin")
+        let vault = try TestVault("dbt_log", on: cluster)
+        var connection = try vault.connect("vault_nobody")
+        let rows = try connection.run(
+            Statement(
+                "reading settings",
+                """
+                SELECT current_setting('log_parameter_max_length'), current_setting('log_parameter_max_length_on_error'),
+                       current_setting('log_error_verbosity'), length($1)
+                """, .text("not-for-the-log")))
+        #expect((0..<3).map { rows.text(row: 0, column: $0) } == ["0", "0", "terse"])
+        var elsewhere = try cluster.connect(user: "vault_nobody", database: "postgres")
+        try elsewhere.run(Statement("reading", "SELECT length($1)", .text("seen-in-the-log")))
+        let log = try String(contentsOf: cluster.serverLog, encoding: .utf8)
+        #expect(log.contains("seen-in-the-log"), "without the settings the value is logged")
+        #expect(!log.contains("not-for-the-log"))
+    }
+
     @Test("A migration applied twice or out of order is refused whole")
     func order() throws {
         let vault = try TestVault("dbt_order")

@@ -118,6 +118,7 @@ struct RoleMatrixTests {
             for (privilege, script) in [
                 ("SELECT", "SELECT * FROM \(relation) LIMIT 0"),
                 ("INSERT", "INSERT INTO \(relation) SELECT FROM generate_series(1, 0)"),
+                ("UPDATE", update(relation)),
                 ("DELETE", "DELETE FROM \(relation) WHERE false"),
                 ("TRUNCATE", "BEGIN; TRUNCATE \(relation); ROLLBACK"),
                 ("LOCK", "BEGIN; LOCK TABLE \(relation) IN ACCESS EXCLUSIVE MODE; ROLLBACK"),
@@ -155,6 +156,19 @@ struct RoleMatrixTests {
             let state = connection.refusal(of: act)
             #expect(state == "42501", "\(group): \(act)")
         }
+    }
+
+    /// An UPDATE of the relation's first column, whatever it is called.
+    private func update(_ relation: String) -> String {
+        """
+        DO $$ BEGIN
+            EXECUTE (SELECT format('UPDATE \(relation) SET %I = %I WHERE false', attribute.attname, attribute.attname)
+                     FROM pg_attribute AS attribute
+                     JOIN pg_class AS class ON class.oid = attribute.attrelid AND attribute.attnum = 1
+                     JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+                     WHERE namespace.nspname || '.' || class.relname = '\(relation)');
+        END $$
+        """
     }
 
     /// Object → login → privileges, of rows (object, login, list).

@@ -69,7 +69,7 @@ BEGIN
         ('vault.force_flush()', false, '227f0d629b8d0a0f', ''),
         ('vault.record_outcome(uuid, text)', true, 'fe9787615646d6be',
          'tokenvault_operator, tokenvault_recoverer'),
-        ('vault.release(uuid, integer, integer)', true, '20cdc594c16d889b',
+        ('vault.release(uuid, integer, integer)', true, '408be45deb69e25e',
          'tokenvault_recoverer'),
         ('vault.release_data_keys(uuid, uuid[])', true, '1a7c3a4609039cc3',
          'tokenvault_operator, tokenvault_recoverer'),
