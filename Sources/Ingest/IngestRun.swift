@@ -10,6 +10,13 @@ package enum IngestSource: Sendable {
     case file(String)
     case queue(QueueAddress, CredentialSource, QueueClientOptions)
 
+    /// Throws when a file cannot be opened, so that a mistyped path ends a run before it begins.
+    package func requireReadable() throws(IngestError) {
+        if case .file(let path) = self, path != "-", ByteStream.isRegularFile(path) || !ByteStream.exists(path) {
+            _ = try ByteStream.open(path)
+        }
+    }
+
     var name: String {
         switch self {
         case .file(let path): FileSource(path: path).name

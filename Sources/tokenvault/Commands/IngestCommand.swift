@@ -42,6 +42,7 @@ struct IngestCommand: ParsableCommand {
         let settings = try database.settings()
         let options = try options(settings)
         let sources = try sources.map { try source($0, settings) }
+        for source in sources { try source.requireReadable() }
         let path = try settings.requiredPath(.ingestKeyring, flag: keyring.ingestKeyring, option: "ingest-keyring")
         let keyring = try IngestKeyring.load(path: path)
         StopSignal.install()
