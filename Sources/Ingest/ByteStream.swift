@@ -34,7 +34,11 @@ import Foundation
         return unsafe path != "-" && stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
     }
 
-    static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
+    /// Whether opening it would wait for, or take from, another program.
+    static func isPipe(_ path: String) -> Bool {
+        var status = stat()
+        return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
+    }
 
     /// Appends up to `limit` bytes to `buffer`; returns how many, 0 at the end.
     mutating func read(into buffer: inout [UInt8], limit: Int) throws(StreamDamage) -> Int {

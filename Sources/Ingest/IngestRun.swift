@@ -12,9 +12,7 @@ package enum IngestSource: Sendable {
 
     /// Throws when a file cannot be opened, so that a mistyped path ends a run before it begins.
     package func requireReadable() throws(IngestError) {
-        if case .file(let path) = self, path != "-", ByteStream.isRegularFile(path) || !ByteStream.exists(path) {
-            _ = try ByteStream.open(path)
-        }
+        if case .file(let path) = self, path != "-", !ByteStream.isPipe(path) { _ = try ByteStream.open(path) }
     }
 
     var name: String {
