@@ -40,8 +40,12 @@ struct BatchWriter: ~Copyable {
     ) throws(IngestError) -> BatchWriter {
         let identity = try RecordIdentity(keyring)
         let shape: LoginTableShape
-        do { shape = try store.loginTableShape() } catch { throw .database(error) }
-        let masker = try Masker.make(shape: shape, keyring: keyring)
+        let superseded: [KeyVersion]
+        do {
+            shape = try store.loginTableShape()
+            superseded = try store.supersededTokenVersions()
+        } catch { throw .database(error) }
+        let masker = try Masker.make(shape: shape, keyring: keyring, superseded: superseded)
         let keys = RunKeys(keyring, now: { Int64(Date().timeIntervalSince1970) })
         var writer = BatchWriter(adopting: store, keys: keys, masker: masker, identity: identity, options: options)
         do {
@@ -89,6 +93,12 @@ struct BatchWriter: ~Copyable {
                 guard prefix.count >= known.prefixLength else { throw IngestError.inputChanged(name) }
                 let mac = try identity.fileFingerprint(of: prefix[..<known.prefixLength], version: known.keyVersion)
                 guard ConstantTime.equal(mac, known.fingerprint) else { continue }
+                if known.keyVersion < identity.activeVersion {  // so that the old key can be destroyed one day
+                    let version = identity.activeVersion
+                    try store.rekeyFile(
+                        known.id, keyVersion: version, prefixLength: prefix.count,
+                        fingerprint: try identity.fileFingerprint(of: prefix[...], version: version))
+                }
                 return .file(id: known.id, name: name, from: known.committedOffset, fromLine: known.committedLines)
             }
             let id = RandomBytes.uuid()
@@ -176,6 +186,7 @@ struct BatchWriter: ~Copyable {
             for slot in work.newKeys { try store.insertDataKey(slot.signed.record, run: run) }
             if work.rowCount > 0 { try store.copyLogins(work.rows, shape: shape) }
             for group in work.groups { try store.insertOriginals(group) }
+            for pairs in work.successors { try store.insertSuccessors(pairs) }
             for record in work.quarantined { try store.insertQuarantined(record, run: run) }
             try store.addRunCounts(  // last: it locks the run's row
                 run, stored: work.rowCount, repeated: repeated, quarantined: work.quarantined.count)
@@ -239,6 +250,7 @@ struct BatchWriter: ~Copyable {
         var newKeys: [DataKeySlot]
         var quarantined: [QuarantinedRecord]
         var sentTokens: [UInt128]
+        var successors: [SuccessorPairs]
         var summary: IngestSummary
     }
 
@@ -275,11 +287,36 @@ struct BatchWriter: ~Copyable {
         }
         var newKeys: [DataKeySlot] = []
         let (groups, sentTokens) = try seal(masked, &newKeys)
+        let successors = successors(of: masked)
         counts.originalsSent = sentTokens.count
         let quarantined = try sealRefused(refused, of: batch, &newKeys)
         return StagedWork(
             rows: masked.rows.finished(), rowCount: counts.stored, groups: groups, newKeys: newKeys,
-            quarantined: quarantined, sentTokens: sentTokens, summary: counts)
+            quarantined: quarantined, sentTokens: sentTokens, successors: successors, summary: counts)
+    }
+
+    /// While a token key is being rotated: which older tokens stand for the values of this batch.
+    private func successors(of masked: borrowing MaskedBatch) -> [SuccessorPairs] {
+        var successors: [SuccessorPairs] = []
+        for (domain, originals) in zip(masker.domains, masked.originals) where !domain.older.isEmpty {
+            let fresh = OriginalReference.sortedUnique(originals) { sent.contains($0) }
+            for older in domain.older {
+                var own = SuccessorPairs(domain: domain.name, oldVersion: older.version)
+                var networks = SuccessorPairs(domain: domain.derivedName ?? domain.name, oldVersion: older.version)
+                for original in fresh {
+                    guard
+                        let value = try? NormalizedValue(
+                            masked.values.span.extracting(original.range), kind: domain.kind)
+                    else { continue }  // was normalised a moment ago
+                    let pairs = domain.pairs(of: value, bits: original.bits, under: older)
+                    own.pairs[pairs.value.old] = pairs.value.new
+                    if let network = pairs.network { networks.pairs[network.old] = network.new }
+                }
+                successors.append(own)
+                if domain.derivedName != nil { successors.append(networks) }
+            }
+        }
+        return successors.sorted { ($0.domain, $0.oldVersion) < ($1.domain, $1.oldVersion) }
     }
 
     private mutating func seal(

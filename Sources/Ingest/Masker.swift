@@ -13,6 +13,35 @@ struct Masker: ~Copyable {
         fileprivate let column: Int
         fileprivate let tokenizer: TokenizerHolder
         fileprivate let derived: TokenizerHolder?
+        let kind: ValueKind
+        let derivedName: String?
+        /// Older token keys that may still stand somewhere: their tokens are noted as the same value's.
+        let older: [OlderTokenizers]
+
+        struct OlderTokenizers {
+            let version: KeyVersion
+            fileprivate let tokenizer: TokenizerHolder
+            fileprivate let derived: TokenizerHolder?
+        }
+
+        /// The older token of a value with its present one; and of its network with that one's.
+        func pairs(
+            of value: NormalizedValue, bits: UInt128, under older: OlderTokenizers
+        ) -> (value: TokenPair, network: TokenPair?) {
+            let own = TokenPair(
+                old: older.tokenizer.tokenizer.token(of: value).text,
+                new: Token(domain: name, version: version, bits: bits).text)
+            guard let network = value.network, let old = older.derived, let new = derived else { return (own, nil) }
+            return (
+                own,
+                TokenPair(old: old.tokenizer.token(of: network).text, new: new.tokenizer.token(of: network).text)
+            )
+        }
+    }
+
+    struct TokenPair {
+        let old: String
+        let new: String
     }
 
     let domains: [PersonalDomain]
@@ -31,7 +60,9 @@ struct Masker: ~Copyable {
         self.shape = shape
     }
 
-    static func make(shape: LoginTableShape, keyring: borrowing IngestKeyring) throws(IngestError) -> Masker {
+    static func make(
+        shape: LoginTableShape, keyring: borrowing IngestKeyring, superseded: [KeyVersion]
+    ) throws(IngestError) -> Masker {
         let mapping = RecordMapping.userLogins(
             versionsAsIntegers: shape.versionIsInteger, networkColumn: shape.hasNetworkColumn ? "masked_ip_net" : nil)
         let version = keyring.activeTokenKey
@@ -42,10 +73,20 @@ struct Masker: ~Copyable {
             if column.derivedName != nil, let name = domain.derived {
                 derived = try TokenizerHolder(name, version, keyring)
             }
+            var older: [PersonalDomain.OlderTokenizers] = []
+            for old in superseded where old != version && keyring.tokenKeyVersions.contains(old) {
+                let network = derived == nil ? nil : domain.derived
+                older.append(
+                    PersonalDomain.OlderTokenizers(
+                        version: old, tokenizer: try TokenizerHolder(domain.name, old, keyring),
+                        derived: try network.map { name throws(IngestError) in try TokenizerHolder(name, old, keyring) }
+                    ))
+            }
             domains.append(
                 PersonalDomain(
                     name: domain.name, version: version, column: index,
-                    tokenizer: try TokenizerHolder(domain.name, version, keyring), derived: derived))
+                    tokenizer: try TokenizerHolder(domain.name, version, keyring), derived: derived, kind: domain.kind,
+                    derivedName: derived == nil ? nil : domain.derived, older: older))
         }
         let reader: RecordReader
         do {

@@ -50,10 +50,8 @@ extension VaultStore {
             Statement(
                 "finding duplicates",
                 """
-                SELECT masked_ip_net::text, count(*), count(DISTINCT user_id), min(create_date)::text,
-                       max(create_date)::text
-                FROM public.user_logins WHERE masked_ip_net IS NOT NULL
-                GROUP BY masked_ip_net HAVING count(*) >= greatest($1, 2) ORDER BY 2 DESC, 1 LIMIT $2
+                SELECT token::text, logins, distinct_users, first_seen::text, last_seen::text FROM public.duplicate_networks
+                WHERE logins >= $1 ORDER BY logins DESC, token LIMIT $2
                 """, minimum, limit)
         }
     }

@@ -19,6 +19,7 @@ enum RoleMatrix {
         "audit.head": ["auditor": ["SELECT"]],
         "public.duplicate_devices": ["analyst": ["SELECT"]],
         "public.duplicate_ips": ["analyst": ["SELECT"]],
+        "public.duplicate_networks": ["analyst": ["SELECT"]],
         "public.user_logins": ["analyst": ["SELECT"], "ingest": ["INSERT"]],
         "vault.approval": [:],
         "vault.data_key": ["ingest": ["INSERT"], "operator": ["SELECT"]],
@@ -27,12 +28,18 @@ enum RoleMatrix {
         "vault.ingest_message": [:],
         "vault.ingest_run": ["operator": ["SELECT"]],
         "vault.key_version": ["operator": ["SELECT"]],
+        "vault.masked_column": ["operator": ["SELECT"]],
         "vault.original": ["ingest": ["INSERT"]],
         "vault.policy": [:],
         "vault.quarantine": [:],  // by column only
         "vault.recovery_request": [:],
         "vault.recovery_request_item": [:],
+        "vault.retired_key": [:],
+        "vault.rotation": [:],
+        "vault.rotation_exception": [:],
+        "vault.rotation_scope": [:],
         "vault.schema_migration": [:],
+        "vault.token_successor": [:],  // by column only
     ]
 
     /// Privileges on single columns, where the whole relation is not granted.
@@ -44,6 +51,9 @@ enum RoleMatrix {
         for column in ["resolution", "resolved_at", "resolved_by"] {
             columns["vault.quarantine.\(column)"] = ["operator": ["SELECT"]]
         }
+        for column in ["old_token", "new_token", "domain", "old_version"] {
+            columns["vault.token_successor.\(column)"] = ["ingest": ["INSERT"]]
+        }
         return columns
     }()
 
@@ -54,17 +64,31 @@ enum RoleMatrix {
         "audit.field(bytea)": [],
         "audit.field(text)": [],
         "audit.refuse_change()": [],
+        "vault.add_rotation_data_key(uuid, uuid, text, uuid, bigint, bytea, bytea, uuid[], bytea[])": ["operator"],
         "vault.add_run_counts(uuid, bigint, bigint, bigint)": ["ingest"],
+        "vault.add_seals(uuid, uuid, uuid[], bytea[])": ["operator"],
         "vault.advance_file(uuid, bigint, bigint, bigint)": ["ingest"],
+        "vault.advance_rotation(uuid, uuid, uuid, bigint, uuid)": [],
+        "vault.analyze_successors()": ["operator"],
+        "vault.begin_rotation(uuid, text, integer, text)": ["operator"],
         "vault.begin_run(uuid, text)": ["ingest"],
         "vault.book_request(uuid, text, text, text[], text, text)": [],
         "vault.change_key_state(uuid, text)": ["operator"],
+        "vault.change_key_state_0006(uuid, text)": [],
         "vault.claim_messages(text, text[], integer, bytea[])": ["ingest"],
+        "vault.data_keys_without_seal(uuid, text[], uuid[], uuid, integer)": ["operator"],
         "vault.decide_request(uuid, text)": ["approver"],
+        "vault.drop_old_originals(uuid)": ["operator"],
+        "vault.drop_unused_data_keys(uuid)": ["operator"],
         "vault.find_file(text)": ["ingest"],
+        "vault.finish_rotation(uuid, text)": ["operator"],
         "vault.finish_run(uuid, text)": ["ingest"],
         "vault.force_flush()": [],
+        "vault.forget_ledger(integer)": ["operator"],
         "vault.key_states()": ["ingest", "recoverer", "operator", "auditor"],
+        "vault.move_rows(uuid, integer, integer)": ["operator"],
+        "vault.next_rotation_pass(uuid, jsonb)": ["operator"],
+        "vault.note_rotation_exceptions(uuid, uuid[], text[])": ["operator"],
         "vault.policy_list()": ["recoverer", "approver", "operator", "auditor"],
         "vault.quarantine_list(integer)": ["recoverer", "operator", "auditor"],
         "vault.record_migration(integer, text)": [],
@@ -72,18 +96,40 @@ enum RoleMatrix {
         "vault.record_tokenize(text, integer, text)": ["ingest", "recoverer", "operator"],
         "vault.register_file(uuid, text, integer, integer, bytea)": ["ingest"],
         "vault.register_key(uuid, text, text, integer, text, text[], bytea)": ["operator"],
+        "vault.register_masked_column(text, text, text)": ["operator"],
+        "vault.rekey_file(uuid, integer, integer, bytea)": ["ingest"],
         "vault.release(uuid, integer, integer)": ["recoverer"],
         "vault.release_data_keys(uuid, uuid[])": ["recoverer", "operator"],
         "vault.release_quarantine(uuid)": ["recoverer", "operator"],
+        "vault.replace_quarantined(uuid, uuid[], uuid[], uuid, bytea[])": ["operator"],
+        "vault.replace_sealed(uuid, uuid, uuid, uuid, uuid[], uuid[], uuid[], bytea[])": ["operator"],
         "vault.request_quarantine(uuid[], text, text)": ["recoverer", "operator"],
         "vault.request_recovery(text[], text, text)": ["recoverer"],
         "vault.require_releasable(uuid, text)": [],
+        "vault.require_rotation(uuid, text)": [],
         "vault.require_text(text, text, integer)": [],
         "vault.require_user_logins_shape()": [],
+        "vault.resealed_originals(uuid, uuid, integer)": ["operator"],
         "vault.resolve_quarantine(uuid, text, text)": ["operator"],
+        "vault.retire_recovery_key(uuid)": ["operator"],
+        "vault.retire_token_version(integer)": ["operator"],
+        "vault.rotation_census()": ["auditor", "operator"],
+        "vault.rotation_exceptions(uuid)": ["operator"],
+        "vault.rotation_originals(uuid, uuid[])": ["operator"],
+        "vault.rotation_page(uuid, uuid, integer)": ["operator"],
+        "vault.rotation_pairs(uuid, text, integer)": ["operator"],
+        "vault.rotation_quarantine_page(uuid, integer)": ["operator"],
+        "vault.rotations(integer)": ["auditor", "operator"],
+        "vault.row_fingerprint(integer)": ["operator"],
+        "vault.row_identity(text)": [],
+        "vault.rows_to_move(uuid)": ["operator"],
         "vault.schema_version()": ["ingest", "recoverer", "approver", "operator", "auditor"],
         "vault.set_policy(text, integer, integer, interval, text, text)": ["operator"],
         "vault.status_summary()": ["operator", "auditor"],
+        "vault.store_successors(uuid, uuid, uuid, uuid, uuid[], uuid[], text[], uuid[], bytea[], text[], text[], text[], integer[], integer[])":
+            ["operator"],
+        "vault.superseded_token_versions()": ["ingest"],
+        "vault.token_version_needs(integer)": ["operator"],
         "vault.waiting_requests(integer)": ["approver"],
     ]
 }

@@ -6,8 +6,6 @@ DECLARE
     wrong text;
 BEGIN
     WITH expected (name, definer, body, callers) AS (VALUES
-        ('vault.change_key_state(uuid, text)', true, '9d58f00a228c213f',
-         'tokenvault_operator'),
         ('vault.decide_request(uuid, text)', true, '44c0bb3aa350cb25',
          'tokenvault_approver'),
         ('vault.policy_list()', true, 'db2cb645f9eb80d8',

@@ -8,8 +8,10 @@ import VaultStore
 struct KeysCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "keys",
-        abstract: "Make keyrings and list keys.",
-        subcommands: [Generate.self, List.self])
+        abstract: "Make keyrings, list keys, and change what they may do.",
+        subcommands: [
+            Generate.self, Add.self, List.self, Activate.self, Retire.self, Destroy.self, ChangePassphrase.self,
+        ])
 
     struct Generate: ParsableCommand {
         static let configuration = CommandConfiguration(

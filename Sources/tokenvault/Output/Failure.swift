@@ -2,6 +2,7 @@ import Ingest
 import Keys
 import Postgres
 import Recovery
+import Rotation
 import SQS
 import Tokenization
 import VaultCrypto
@@ -39,6 +40,7 @@ struct Failure: Error {
         case let error as KeyringError: self.init(Self.status(error), "\(error)")
         case let error as IngestError: self.init(Self.status(error), "\(error)")
         case let error as RecoveryError: self.init(Self.status(error), "\(error)")
+        case let error as RotationError: self.init(Self.status(error), "\(error)")
         case let error as DataKeyError: self.init(.doesNotVerify, "\(error)")
         case let error as SQSError: self.init(Self.status(error), "\(error)")
         case let error as AuditDamage: self.init(.doesNotVerify, "\(error)")
@@ -110,6 +112,17 @@ struct Failure: Error {
         case .database(let error): status(error)
         case .keyring(let error): status(error)
         case .waitsForApproval: .tryAgain
+        }
+    }
+
+    static func status(_ error: RotationError) -> ExitStatus {
+        switch error {
+        case .database(let error): status(error)
+        case .keyring(let error): status(error)
+        case .dataKey, .tooManyLeftAlone, .rowsWithoutOriginal, .differs: .doesNotVerify
+        case .crypto: .failed
+        case .nothingToVerify: .inputMissing
+        case .stillWritten, .stopped: .tryAgain
         }
     }
 

@@ -1,0 +1,141 @@
+import Foundation
+import Keys
+import Postgres
+import Tokenization
+import VaultCrypto
+package import VaultStore
+
+/// Proves, after a rotation and before its old key is given up, that nothing changed but the keys.
+extension RotationRun {
+    /// - Returns: what was compared, a line each.
+    package mutating func verify(_ kind: RotationKind) throws(RotationError) -> [String] {
+        do {
+            let last = try store.rotations(limit: 50).first { $0.kind == kind.rawValue }
+            guard let last else { throw RotationError.nothingToVerify(kind) }
+            switch kind {
+            case .recoveryKey: return try verifySeals()
+            case .dataKeys: return try verifyResealed(last)
+            case .tokenKey: return try verifyTokens(last)
+            }
+        } catch { throw wrapped(error) }
+    }
+
+    /// Every data key is sealed to every active recovery key that may open it, and opens with this keyring.
+    private mutating func verifySeals() throws -> [String] {
+        var lines: [String] = []
+        for key in ingest.recoveryKeys where key.state == .active {
+            let missing = try store.dataKeysWithoutSeal(to: key.id, domains: key.domains, own: [], after: nil, limit: 1)
+            guard missing.isEmpty else {
+                throw RotationError.differs("a data key is not sealed to \(key.name); run it again")
+            }
+            lines.append("every data key is sealed to \(key.name)")
+        }
+        var (place, count): (UInt128?, Int) = (nil, 0)
+        while true {  // no key has the id 0, so every data key lacks its seal
+            let page = try store.dataKeysWithoutSeal(
+                to: KeyID(uuid: 0), domains: nil, own: recovery.recoveryKeyIDs, after: place, limit: 1_000)
+            guard let last = page.last else { break }
+            for record in page {
+                do throws(DataKeyError) { _ = try recovery.open(record) } catch { throw RotationError.dataKey(error) }
+            }
+            count += page.count
+            place = last.id
+        }
+        lines.append("\(count) of \(count) data keys open with this recovery keyring to the key that was signed")
+        return lines
+    }
+
+    private mutating func verifyResealed(_ last: RotationRecord) throws -> [String] {
+        guard last.isFinished else { throw RotationError.differs("the rotation is unfinished; run it first") }
+        let fingerprint = try ValueFingerprint(ingest, version: ingest.activeTokenKey)
+        var (place, count, sum): (UInt128?, Int, UInt128) = (nil, 0, 0)
+        while true {
+            let page = try store.resealedOriginals(last.id, after: place, limit: options.pageSize)
+            guard let end = page.last else { break }
+            try add(page, fingerprint, &count, &sum)
+            place = end.token
+            report("originals", pass: 1, done: count, total: max(count, last.valuesDone))
+        }
+        return [try compare(count, sum, last)]
+    }
+
+    private mutating func verifyTokens(_ last: RotationRecord) throws -> [String] {
+        guard last.isFinished, let target = last.target.flatMap({ KeyVersion(UInt32($0)) }) else {
+            throw RotationError.differs("the rotation is unfinished; run it first")
+        }
+        let fingerprint = try ValueFingerprint(ingest, version: target)
+        var (place, count, sum): (String?, Int, UInt128) = (nil, 0, 0)
+        var seen = 0
+        while true {
+            let pairs = try store.rotationPairs(last.id, after: place, limit: options.pageSize)
+            guard let end = pairs.last else { break }
+            seen += pairs.count
+            let tokens = pairs.compactMap { Token($0.new) }.filter { KnownDomain.named($0.domain) != nil }.map(\.bits)
+            let originals = try store.rotationOriginals(last.id, tokens: tokens)
+            guard originals.count == tokens.count else { throw RotationError.differs("a new original is missing") }
+            try add(originals, fingerprint, &count, &sum)
+            place = end.old
+            report("originals", pass: 1, done: count, total: max(count, last.valuesDone))
+        }
+        guard seen > 0 || last.valuesDone == 0 else {
+            return ["the old key is retired already, and its pairs of tokens with it; verify comes before retire"]
+        }
+        var lines = [try compare(count, sum, last)]
+        let old = try store.rotationCensus().filter {
+            ["original", "row"].contains($0.what) && $0.version != nil && $0.version != Int(target.number)
+        }
+        guard old.isEmpty else {
+            let found = old.map { "\($0.amount) x \($0.what) \($0.name) v\($0.version ?? 0)" }.joined(separator: ", ")
+            throw RotationError.differs("tokens of an older version are left (\(found)); run it again")
+        }
+        lines.append("no original and no row is left under an older version")
+        lines += try verifyRows(last)
+        return lines
+    }
+
+    private mutating func verifyRows(_ last: RotationRecord) throws -> [String] {
+        guard let text = last.rowsBefore, text != "{}" else { return ["no fingerprint of the rows was taken before"] }
+        let before = try JSONDecoder().decode([String: RowFingerprint].self, from: Data(text.utf8))
+        let after = try JSONDecoder().decode(
+            [String: RowFingerprint].self, from: Data(try store.rowFingerprint(version: nil).utf8))
+        return try before.sorted { $0.key < $1.key }.map { name, old in
+            guard let new = after[name] else { throw RotationError.differs("column \(name) is gone") }
+            if new == old { return "\(name): \(old.rows) rows in \(old.groups) groups, as before" }
+            guard new.rows > old.rows else {
+                throw RotationError.differs("\(name) has other groups of rows than before")
+            }
+            return "\(name): \(new.rows - old.rows) rows came in since; stop ingest to compare groups exactly"
+        }
+    }
+
+    private struct RowFingerprint: Codable, Equatable {
+        let rows: Int
+        let groups: Int
+        let hash: String
+    }
+
+    private mutating func add(
+        _ page: [SealedOriginal], _ fingerprint: ValueFingerprint, _ count: inout Int, _ sum: inout UInt128
+    ) throws {
+        try open(dataKeys: page.map(\.dataKey))
+        for original in page {
+            do {
+                var (value, _, domain) = try value(of: original)
+                sum &+= fingerprint.code(of: value, domain: domain.name)
+                count += 1
+                wipe(&value)
+            } catch let left as LeftAlone {
+                throw RotationError.differs("original \(Hex.encode(original.token)) does not open: \(left.reason)")
+            }
+        }
+        if options.shouldStop() { throw RotationError.stopped }
+    }
+
+    private func compare(_ count: Int, _ sum: UInt128, _ last: RotationRecord) throws -> String {
+        guard count == last.valuesDone, sum == last.valueSum else {
+            throw RotationError.differs(
+                "\(count) values after, \(last.valuesDone) before, or their fingerprints differ")
+        }
+        return "\(count) values, the same as before (fingerprint \(Hex.encode(sum)))"
+    }
+}

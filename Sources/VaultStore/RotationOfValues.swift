@@ -1,0 +1,208 @@
+package import Postgres
+
+/// New originals beside old ones, and the pairs of tokens that rows move by.
+package struct SuccessorBatch {
+    package private(set) var originals = 0
+    private var oldOriginals = BinaryArray(of: .uuid, capacity: 200_000)
+    private var newOriginals = BinaryArray(of: .uuid, capacity: 200_000)
+    private var domains = BinaryArray(of: .text, capacity: 100_000)
+    private var dataKeys = BinaryArray(of: .uuid, capacity: 200_000)
+    private var sealed = BinaryArray(of: .bytea, capacity: 1_000_000)
+    private var oldTokens = BinaryArray(of: .text, capacity: 1_000_000)
+    private var newTokens = BinaryArray(of: .text, capacity: 1_000_000)
+    private var pairDomains = BinaryArray(of: .text, capacity: 100_000)
+    private var versions = BinaryArray(of: .int4, capacity: 100_000)
+    private var slices = BinaryArray(of: .int4, capacity: 100_000)
+
+    package init() {}
+
+    /// A value's original under its new token.
+    package mutating func addOriginal(
+        old: UInt128, new: UInt128, domain: String, dataKey: UInt128, sealed bytes: Span<UInt8>
+    ) {
+        oldOriginals.append(uuid: old)
+        newOriginals.append(uuid: new)
+        domains.append(utf8: domain)
+        dataKeys.append(uuid: dataKey)
+        sealed.append(bytes)
+        originals += 1
+    }
+
+    /// Rows that hold `old` are to hold `new`. Tokens of one slice move in one transaction.
+    package mutating func addPair(old: [UInt8], new: [UInt8], domain: String, oldVersion: UInt32, slice: Int32) {
+        oldTokens.append(old.span)
+        newTokens.append(new.span)
+        pairDomains.append(utf8: domain)
+        versions.append(int4: Int32(oldVersion))
+        slices.append(int4: slice)
+    }
+
+    fileprivate func statement(
+        _ rotation: UInt128, from: UInt128?, to: UInt128, valueSum: UInt128
+    ) -> Statement {
+        Statement(
+            "storing originals under their new tokens",
+            "SELECT token FROM vault.store_successors($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+            .uuid(rotation), .uuid(from), .uuid(to), .uuid(valueSum), .array(oldOriginals), .array(newOriginals),
+            .array(domains), .array(dataKeys), .array(sealed), .array(oldTokens), .array(newTokens),
+            .array(pairDomains), .array(versions), .array(slices))
+    }
+}
+
+/// Originals sealed again under fresh data keys.
+package struct ResealedBatch {
+    package private(set) var count = 0
+    private var tokens = BinaryArray(of: .uuid, capacity: 200_000)
+    private var oldKeys = BinaryArray(of: .uuid, capacity: 200_000)
+    private var newKeys = BinaryArray(of: .uuid, capacity: 200_000)
+    private var sealed = BinaryArray(of: .bytea, capacity: 1_000_000)
+
+    package init() {}
+
+    package mutating func add(token: UInt128, oldKey: UInt128, newKey: UInt128, sealed bytes: Span<UInt8>) {
+        tokens.append(uuid: token)
+        oldKeys.append(uuid: oldKey)
+        newKeys.append(uuid: newKey)
+        sealed.append(bytes)
+        count += 1
+    }
+
+    fileprivate func statement(
+        _ rotation: UInt128, from: UInt128?, to: UInt128, valueSum: UInt128
+    ) -> Statement {
+        Statement(
+            "replacing sealed originals", "SELECT vault.replace_sealed($1, $2, $3, $4, $5, $6, $7, $8)",
+            .uuid(rotation), .uuid(from), .uuid(to), .uuid(valueSum), .array(tokens), .array(oldKeys),
+            .array(newKeys), .array(sealed))
+    }
+}
+
+/// Verbs of the rotations that open values: token key and data keys.
+extension VaultStore {
+    /// The next originals to be done after `token`, in order.
+    package mutating func rotationPage(
+        _ rotation: UInt128, after token: UInt128?, limit: Int
+    ) throws(PostgresError) -> [SealedOriginal] {
+        sealedOriginals(
+            try connection.run(
+                Statement(
+                    "reading sealed originals",
+                    "SELECT token, domain, token_version, data_key, sealed FROM vault.rotation_page($1, $2, $3)",
+                    .uuid(rotation), .uuid(token), .int4(Int32(limit)))))
+    }
+
+    package mutating func rotationOriginals(
+        _ rotation: UInt128, tokens: [UInt128]
+    ) throws(PostgresError) -> [SealedOriginal] {
+        sealedOriginals(
+            try connection.run(
+                Statement(
+                    "reading sealed originals",
+                    "SELECT token, domain, token_version, data_key, sealed FROM vault.rotation_originals($1, $2)",
+                    .uuid(rotation), .array(Self.uuids(tokens)))))
+    }
+
+    /// - Returns: new tokens that stood already; open them before committing.
+    package mutating func storeSuccessors(
+        _ rotation: UInt128, from: UInt128?, to: UInt128, valueSum: UInt128, _ batch: SuccessorBatch
+    ) throws(PostgresError) -> [UInt128] {
+        let rows = try connection.run(batch.statement(rotation, from: from, to: to, valueSum: valueSum))
+        return (0..<rows.count).compactMap { rows.uuid(row: $0, column: 0) }
+    }
+
+    /// - Returns: how many originals still stood under the data key they were read with, and were replaced.
+    package mutating func replaceSealed(
+        _ rotation: UInt128, from: UInt128?, to: UInt128, valueSum: UInt128, _ batch: ResealedBatch
+    ) throws(PostgresError) -> Int {
+        try connection.run(batch.statement(rotation, from: from, to: to, valueSum: valueSum))
+            .int(row: 0, column: 0) ?? 0
+    }
+
+    /// Moves the rows of all groups in some slices, each group whole, in one transaction of its own.
+    package mutating func moveRows(_ rotation: UInt128, slices: ClosedRange<Int32>) throws(PostgresError) -> Int {
+        try connection.run(
+            Statement(
+                "moving rows to their new tokens", "SELECT vault.move_rows($1, $2, $3)", .uuid(rotation),
+                .int4(slices.lowerBound), .int4(slices.upperBound))
+        ).int(row: 0, column: 0) ?? 0
+    }
+
+    package mutating func analyzeSuccessors() throws(PostgresError) {
+        try connection.run(Statement("counting pairs", "SELECT vault.analyze_successors()"))
+    }
+
+    /// Rows of older versions: those that a pair can move, and those that none can.
+    package mutating func rowsToMove(_ rotation: UInt128) throws(PostgresError) -> (movable: Int, stuck: Int) {
+        let rows = try connection.run(
+            Statement("counting rows to move", "SELECT movable, stuck FROM vault.rows_to_move($1)", .uuid(rotation)))
+        return (rows.int(row: 0, column: 0) ?? 0, rows.int(row: 0, column: 1) ?? 0)
+    }
+
+    package mutating func dropOldOriginals(_ rotation: UInt128) throws(PostgresError) -> Int {
+        try connection.run(
+            Statement("removing old originals", "SELECT vault.drop_old_originals($1)", .uuid(rotation))
+        ).int(row: 0, column: 0) ?? 0
+    }
+
+    /// Pairs of tokens that a rotation made, after `token`.
+    package mutating func rotationPairs(
+        _ rotation: UInt128, after token: String?, limit: Int
+    ) throws(PostgresError) -> [(old: String, new: String)] {
+        let rows = try connection.run(
+            Statement(
+                "reading pairs of tokens", "SELECT old_token, new_token FROM vault.rotation_pairs($1, $2, $3)",
+                .uuid(rotation), .text(token), .int4(Int32(limit))))
+        return (0..<rows.count).map { (rows.text(row: $0, column: 0) ?? "", rows.text(row: $0, column: 1) ?? "") }
+    }
+
+    /// Originals that a rotation of data keys sealed again.
+    package mutating func resealedOriginals(
+        _ rotation: UInt128, after token: UInt128?, limit: Int
+    ) throws(PostgresError) -> [SealedOriginal] {
+        sealedOriginals(
+            try connection.run(
+                Statement(
+                    "reading sealed originals",
+                    "SELECT token, domain, token_version, data_key, sealed FROM vault.resealed_originals($1, $2, $3)",
+                    .uuid(rotation), .uuid(token), .int4(Int32(limit)))))
+    }
+
+    package mutating func rotationQuarantinePage(
+        _ rotation: UInt128, limit: Int
+    ) throws(PostgresError) -> [(id: UInt128, dataKey: UInt128, sealed: [UInt8])] {
+        let rows = try connection.run(
+            Statement(
+                "reading quarantined records",
+                "SELECT id, data_key, sealed FROM vault.rotation_quarantine_page($1, $2)", .uuid(rotation),
+                .int4(Int32(limit))))
+        return (0..<rows.count).map { row in
+            (
+                rows.uuid(row: row, column: 0) ?? 0, rows.uuid(row: row, column: 1) ?? 0,
+                rows.bytes(row: row, column: 2) ?? []
+            )
+        }
+    }
+
+    package mutating func replaceQuarantined(
+        _ rotation: UInt128, _ records: [(id: UInt128, oldKey: UInt128, sealed: [UInt8])], newKey: UInt128
+    ) throws(PostgresError) {
+        var sealed = BinaryArray(of: .bytea, capacity: records.count * 300)
+        for record in records { sealed.append(record.sealed.span) }
+        try connection.run(
+            Statement(
+                "replacing quarantined records", "SELECT vault.replace_quarantined($1, $2, $3, $4, $5)",
+                .uuid(rotation), .array(Self.uuids(records.map(\.id))), .array(Self.uuids(records.map(\.oldKey))),
+                .uuid(newKey), .array(sealed)))
+    }
+
+    /// Removes replaced data keys that nothing is sealed under; keeps those of ingest runs that may be at work.
+    package mutating func dropUnusedDataKeys(
+        _ rotation: UInt128
+    ) throws(PostgresError) -> (dropped: Int, kept: Int) {
+        let rows = try connection.run(
+            Statement(
+                "removing unused data keys", "SELECT dropped, kept FROM vault.drop_unused_data_keys($1)",
+                .uuid(rotation)))
+        return (rows.int(row: 0, column: 0) ?? 0, rows.int(row: 0, column: 1) ?? 0)
+    }
+}
