@@ -63,6 +63,7 @@ struct IngestCommand: ParsableCommand {
         } catch {
             failure = failure ?? error
         }
+        if isatty(STDERR_FILENO) == 1, !output.json { Messages.progress("") }
         try report(run.summary, id: run.id, elapsed: ContinuousClock.now - start)
         if let failure { throw Self.ended(failure, run.summary) }
         if run.summary.undeleted > 0 {

@@ -12,7 +12,7 @@ enum Messages {
 }
 
 extension Messages {
-    /// Rewrites the current line of a terminal.
+    /// Rewrites the current line of a terminal; an empty text leaves it clear for what follows.
     static func progress(_ text: String) {
         FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8))
     }
