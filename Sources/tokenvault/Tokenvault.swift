@@ -23,7 +23,7 @@ struct Tokenvault: ParsableCommand {
         ])
 
     static func main() {
-        setenv("PGCONNECT_TIMEOUT", "10", 0)  // libpq waits for ever without one; connect_timeout still wins
+        _ = unsafe setenv("PGCONNECT_TIMEOUT", "10", 0)  // libpq waits for ever without one; connect_timeout still wins
         signal(SIGPIPE, SIG_IGN)  // a closed pipe is a failed write, reported like any other
         for warning in ProcessHardening.apply() { Messages.warning(warning) }
         do {
