@@ -202,13 +202,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 "fault": fault.get("kind"), "type": self.headers["Content-Type"], "agent": self.headers["User-Agent"],
                 "asked": {k: v for k, v in request.items() if k != "Entries"}, "entries": len(request.get("Entries", [])),
             })
-        if wrong:
-            return self.reply(403, {"__type": "com.amazon.coral.service#SignatureDoesNotMatch", "message": wrong})
         kind = fault.get("kind")
         if kind == "reset":
             return self.reset()
         if kind == "status":
             return self.refuse(fault)
+        if wrong:
+            return self.reply(403, {"__type": "com.amazon.coral.service#SignatureDoesNotMatch", "message": wrong})
         if kind == "stall":
             time.sleep(fault["seconds"])
         answer = queue.answer(action, request, fault)

@@ -2,7 +2,7 @@ internal import JSON
 
 /// A queue over one signed, kept-alive connection. Calls block; several clients run in parallel, one a thread.
 ///
-/// Guarantees: nothing is deleted but by an ``Acknowledgement``; every body has the MD5 that SQS named; faults that
+/// Guarantees: nothing is deleted but by an ``Acknowledgement``; every body handed on has the MD5 that SQS named; faults that
 /// may pass are retried with full jitter, all others explained; once `shouldStop` says so, waiting for messages ends
 /// within about a second, and deleting or giving back within ``QueueClientOptions/grace``.
 ///
@@ -13,6 +13,8 @@ package struct QueueClient: ~Copyable, @unchecked Sendable {
     package let address: QueueAddress
     /// Attempts beyond the first, over all calls so far.
     package private(set) var retries = 0
+    /// Bodies left out of batches because they lacked the MD5 that SQS named, over all receives so far.
+    package private(set) var damagedBodies = 0
 
     private let source: CredentialSource
     private let options: QueueClientOptions
@@ -59,11 +61,14 @@ package struct QueueClient: ~Copyable, @unchecked Sendable {
     ) throws(SQSError) -> DeliveryBatch {
         let request = RequestText.receive(
             queueURL: address.queueURL, maximum: maximum, waitSeconds: wait, visibilityTimeout: visibilityTimeout)
-        return try call(.receive, request, waitSeconds: wait) { (json, root) throws(InvalidResponse) in
-            let batch = try ResponseText.deliveries(json, root)
-            if batch.isEmpty && batch.damagedCount > 0 { throw .wrongChecksum(messages: batch.damagedCount) }
-            return batch
+        let batch = try call(.receive, request, waitSeconds: wait) { (json, root) throws(InvalidResponse) in
+            try ResponseText.deliveries(json, root)
         }
+        damagedBodies += batch.damagedCount
+        guard damagedBodies <= options.damagedBodyLimit else {
+            throw .invalidResponse(during: .receive, attempts: 1, .wrongChecksum(messages: damagedBodies))
+        }
+        return batch
     }
 
     /// Deletes the messages for good. Entries that SQS refuses are tried again; the report says what is left.
@@ -130,6 +135,7 @@ package struct QueueClient: ~Copyable, @unchecked Sendable {
         read: (borrowing JSONParser, JSONNode) throws(InvalidResponse) -> R
     ) throws(SQSError) -> R {
         let body = Array(request.utf8)
+        var mustRenew = false
         var hasRenewed = false
         var attempt = 0
         while true {
@@ -140,7 +146,8 @@ package struct QueueClient: ~Copyable, @unchecked Sendable {
                 parser.wipe()
             }
             if transfer.mustStop { throw .stopped(during: operation) }
-            let credentials = try source.credentials(hasRenewed)
+            let credentials = try source.credentials(mustRenew)
+            mustRenew = false
             let code = try curl.post(
                 body, target: "AmazonSQS.\(operation.rawValue)", credentials: credentials,
                 timeout: (waitSeconds + 10) * 1000, idle: waitSeconds + 8)
@@ -161,7 +168,7 @@ package struct QueueClient: ~Copyable, @unchecked Sendable {
                 case .final(let error): throw error
                 case .expired:
                     if hasRenewed || !source.canRenew { throw .credentialsExpired(code: refusal.code) }
-                    hasRenewed = true
+                    (hasRenewed, mustRenew) = (true, true)
                     continue
                 case .passing:
                     let name = "HTTP \(refusal.status)" + (refusal.code.isEmpty ? "" : " \(refusal.code)")

@@ -6,9 +6,16 @@ package struct QueueClientOptions: Sendable {
     /// A PEM file of certificate authorities to trust instead of the system's (`AWS_CA_BUNDLE`).
     package var caBundle: String?
 
-    package init(retry: RetryPolicy = RetryPolicy(), grace: Duration = .seconds(5), caBundle: String? = nil) {
+    /// Receiving fails once more bodies than this were damaged: else a queue that damages all would never run dry.
+    package var damagedBodyLimit: Int
+
+    package init(
+        retry: RetryPolicy = RetryPolicy(), grace: Duration = .seconds(5), caBundle: String? = nil,
+        damagedBodyLimit: Int = 100
+    ) {
         self.retry = retry
         self.grace = grace
+        self.damagedBodyLimit = damagedBodyLimit
         self.caBundle = caBundle
     }
 }

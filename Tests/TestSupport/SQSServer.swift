@@ -76,14 +76,14 @@ package final class SQSServer: Sendable {
                 "--header", "Content-Type: application/x-amz-json-1.0",
                 "--header", "X-Amz-Target: AmazonSQS.\(action)",
                 "--header",
-                "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/\(environment["AWS_REGION"] ?? "")/sqs/aws4_request, "
-                    + "SignedHeaders=host, Signature=0",
+                "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/\(environment["AWS_REGION"] ?? "")/sqs/"
+                    + "aws4_request, SignedHeaders=host, Signature=0",
                 "--data-binary", "@-", endpoint,
             ],
             input: try JSONSerialization.data(withJSONObject: parameters)
         ).check()
-        return try JSONSerialization.jsonObject(with: Data((answer.isEmpty ? "{}" : answer).utf8)) as? [String: Any]
-            ?? [:]
+        let json = Data((answer.isEmpty ? "{}" : answer).utf8)
+        return try JSONSerialization.jsonObject(with: json) as? [String: Any] ?? [:]
     }
 }
 

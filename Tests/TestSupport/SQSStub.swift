@@ -43,6 +43,8 @@ package final class SQSStub: Sendable {
         ]
     }
 
+    package func stop() { helper.stop() }
+
     /// Starts afresh with another scenario, or adds messages: one line of JSON.
     @discardableResult
     package func tell(_ json: String) throws -> Data {
