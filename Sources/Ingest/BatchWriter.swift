@@ -71,8 +71,8 @@ struct BatchWriter: ~Copyable {
     }
 
     /// Ends the run: one audit event with its counts.
-    mutating func finish(outcome: String) throws(IngestError) {
-        do { try store.finishRun(run, outcome: outcome) } catch { throw .database(error) }
+    mutating func finish(outcome: String) throws(IngestError) -> AuditReceipt? {
+        do { return try store.finishRun(run, outcome: outcome) } catch { throw .database(error) }
     }
 
     /// Whether a line holds a whole record: one that parses, whatever else may be wrong with it.

@@ -81,5 +81,8 @@ package struct IngestRun: ~Copyable {
     }
 
     /// Ends the run with one audit event.
-    package mutating func finish(outcome: String) throws(IngestError) { try writer.finish(outcome: outcome) }
+    @discardableResult
+    package mutating func finish(outcome: String) throws(IngestError) -> AuditReceipt? {
+        try writer.finish(outcome: outcome)
+    }
 }

@@ -101,8 +101,12 @@ extension VaultStore {
                 .int(quarantined)))
     }
 
-    package mutating func finishRun(_ run: UInt128, outcome: String) throws(PostgresError) {
-        try connection.run(Statement("ending the run", "SELECT vault.finish_run($1, $2)", .uuid(run), .text(outcome)))
+    @discardableResult
+    package mutating func finishRun(_ run: UInt128, outcome: String) throws(PostgresError) -> AuditReceipt? {
+        try audited(
+            Statement(
+                "ending the run", "SELECT audit_sequence, audit_head FROM vault.finish_run($1, $2)", .uuid(run),
+                .text(outcome)))
     }
 
     /// Enters message ids into the ledger; returns those that stood there already.
@@ -202,10 +206,14 @@ extension VaultStore {
                 .bool(record.isTruncated), .bytes(record.bodyMAC), .uuid(record.dataKey), .bytes(record.sealed)))
     }
 
-    package mutating func recordTokenize(domain: String, count: Int, reason: String) throws(PostgresError) {
-        try connection.run(
+    @discardableResult
+    package mutating func recordTokenize(domain: String, count: Int, reason: String) throws(PostgresError)
+        -> AuditReceipt?
+    {
+        try audited(
             Statement(
-                "recording the tokenization", "SELECT vault.record_tokenize($1, $2, $3)", .text(domain),
+                "recording the tokenization",
+                "SELECT audit_sequence, audit_head FROM vault.record_tokenize($1, $2, $3)", .text(domain),
                 .int4(Int32(count)), .text(reason)))
     }
 }

@@ -14,19 +14,23 @@ package struct RegisteredKey: Sendable {
 }
 
 extension VaultStore {
-    package mutating func registerKey(_ key: KeyDescription) throws(PostgresError) {
-        try connection.run(
+    @discardableResult
+    package mutating func registerKey(_ key: KeyDescription) throws(PostgresError) -> AuditReceipt? {
+        try audited(
             Statement(
-                "registering a key", "SELECT vault.register_key($1, $2, $3, $4, $5, $6, $7)",
+                "registering a key",
+                "SELECT audit_sequence, audit_head FROM vault.register_key($1, $2, $3, $4, $5, $6, $7)",
                 .uuid(key.id.uuid), .text(key.purpose.rawValue), .text(key.name),
                 .int4(key.version.map { Int32($0.number) }), .text(key.state.rawValue), .textArray(key.domains),
                 .bytes(key.publicKey)))
     }
 
-    package mutating func changeKeyState(_ id: KeyID, to state: KeyState) throws(PostgresError) {
-        try connection.run(
+    @discardableResult
+    package mutating func changeKeyState(_ id: KeyID, to state: KeyState) throws(PostgresError) -> AuditReceipt? {
+        try audited(
             Statement(
-                "changing a key's state", "SELECT vault.change_key_state($1, $2)", .uuid(id.uuid), .text(state.rawValue)
+                "changing a key's state", "SELECT audit_sequence, audit_head FROM vault.change_key_state($1, $2)",
+                .uuid(id.uuid), .text(state.rawValue)
             ))
     }
 

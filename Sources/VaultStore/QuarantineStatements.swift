@@ -31,12 +31,14 @@ extension VaultStore {
     }
 
     /// Marks a waiting record as replayed or discarded; refused when somebody else already has.
+    @discardableResult
     package mutating func resolveQuarantine(
         _ id: UInt128, resolution: String, reason: String
-    ) throws(PostgresError) {
-        try connection.run(
+    ) throws(PostgresError) -> AuditReceipt? {
+        try audited(
             Statement(
-                "resolving a quarantined record", "SELECT vault.resolve_quarantine($1, $2, $3)", .uuid(id),
+                "resolving a quarantined record",
+                "SELECT audit_sequence, audit_head FROM vault.resolve_quarantine($1, $2, $3)", .uuid(id),
                 .text(resolution), .text(reason)))
     }
 

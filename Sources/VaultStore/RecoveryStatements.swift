@@ -123,10 +123,12 @@ extension VaultStore {
         return dataKeyRecords(rows)
     }
 
-    package mutating func recordOutcome(request: UInt128, outcome: String) throws(PostgresError) {
-        try connection.run(
+    @discardableResult
+    package mutating func recordOutcome(request: UInt128, outcome: String) throws(PostgresError) -> AuditReceipt? {
+        try audited(
             Statement(
-                "recording the outcome", "SELECT vault.record_outcome($1, $2)", .uuid(request), .text(outcome)))
+                "recording the outcome", "SELECT audit_sequence, audit_head FROM vault.record_outcome($1, $2)",
+                .uuid(request), .text(outcome)))
     }
 
     /// Folds rows of (data key × seal), ordered by data key, into records. A data key without a seal for us has none.

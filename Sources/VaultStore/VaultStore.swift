@@ -53,6 +53,18 @@ package struct VaultStore: ~Copyable, Sendable {
         return rows.int(row: 0, column: 0) ?? 0
     }
 
+    /// Runs a function that leaves an audit event.
+    ///
+    /// - Returns: where the log then stood; `nil` when the function found nothing to change.
+    mutating func audited(_ statement: Statement) throws(PostgresError) -> AuditReceipt? {
+        let rows = try connection.run(statement)
+        guard rows.count > 0, let sequence = rows.int(row: 0, column: 0), let head = rows.bytes(row: 0, column: 1)
+        else {
+            return nil
+        }
+        return AuditReceipt(sequence: sequence, head: head)
+    }
+
     private mutating func isReadOnly() throws(PostgresError) -> Bool {
         let rows = try connection.run(
             Statement("asking for the server's state", "SELECT pg_catalog.pg_is_in_recovery()"))

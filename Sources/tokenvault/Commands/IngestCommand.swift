@@ -59,7 +59,7 @@ struct IngestCommand: ParsableCommand {
             }
         }
         do {
-            try run.finish(outcome: failure == nil ? "completed" : "stopped")
+            Messages.receipt(try run.finish(outcome: failure == nil ? "completed" : "stopped"))
         } catch {
             failure = failure ?? error
         }

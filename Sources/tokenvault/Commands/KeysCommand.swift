@@ -56,14 +56,16 @@ struct KeysCommand: ParsableCommand {
             try ingestKeyring.save(path: ingestPath)
             try recoveryKeyring.save(path: recoveryPath)
             let descriptions = ingestKeyring.descriptions
+            var receipt: AuditReceipt?
             do {
                 _ = try store.transaction { store throws(PostgresError) in
-                    for key in descriptions { try store.registerKey(key) }
+                    for key in descriptions { receipt = try store.registerKey(key) }
                 }
             } catch {
                 for path in [ingestPath, recoveryPath] { _ = unsafe unlink(path) }  // nothing depends on them yet
                 throw error
             }
+            Messages.receipt(receipt)
             for key in descriptions { Messages.note("made \(key.purpose.rawValue) key \(key.name) (\(key.id.text))") }
             Messages.note(
                 "\(ingestPath): for the ingest host; \(recoveryPath): for its owner only, with its passphrase")

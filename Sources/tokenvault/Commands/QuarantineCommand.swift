@@ -119,7 +119,7 @@ struct QuarantineCommand: ParsableCommand {
                     failed.append((opened[index].id, "still refused: \(cause)"))
                 }
             }
-            try run.finish(outcome: "replay")
+            Messages.receipt(try run.finish(outcome: "replay"))
             for failure in failed { Messages.warning("\(Hex.encode(failure.id)): \(failure.reason)") }
             Messages.note("\(replayed) records replayed, \(failed.count) stay in the quarantine")
             if !failed.isEmpty { throw Failure(.someQuarantined, "\(failed.count) records stay in the quarantine") }
@@ -137,7 +137,7 @@ struct QuarantineCommand: ParsableCommand {
         func run() throws {
             let ids = try ids.map(recordID)
             var store = try database.openChecked()
-            for id in ids { try store.resolveQuarantine(id, resolution: "discarded", reason: reason) }
+            for id in ids { Messages.receipt(try store.resolveQuarantine(id, resolution: "discarded", reason: reason)) }
             Messages.note("\(ids.count) records discarded")
         }
     }
@@ -156,7 +156,7 @@ private func open(
     let loaded = try keyring.load(database.settings())
     var review = QuarantineReview(try database.openChecked(), keyring: loaded)
     let request = try review.request(ids, reason: why.reason, ticket: why.ticket)
-    Messages.note("audit receipt: \(request.receipt.text)")
+    Messages.receipt(request.receipt)
     guard request.approvalsNeeded == 0 else {
         throw RecoveryError.waitsForApproval(request: Hex.encode(request.id), approvals: request.approvalsNeeded)
     }

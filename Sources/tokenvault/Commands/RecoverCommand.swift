@@ -43,7 +43,7 @@ struct RecoverCommand: ParsableCommand {
         let destination = try Destination(outputFile)
 
         let request = try recovery.request(tokens, reason: why.reason, ticket: why.ticket)
-        Messages.note("audit receipt: \(request.receipt.text)")
+        Messages.receipt(request.receipt)
         guard request.approvalsNeeded == 0 else {
             throw RecoveryError.waitsForApproval(request: Hex.encode(request.id), approvals: request.approvalsNeeded)
         }

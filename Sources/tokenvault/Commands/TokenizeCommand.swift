@@ -33,7 +33,7 @@ struct TokenizeCommand: ParsableCommand {
         let keyring = try IngestKeyring.load(path: path)
         var store = try database.openChecked()
         let values = try normalizedValues(kind)
-        try store.recordTokenize(domain: domain, count: values.count, reason: reason)
+        Messages.receipt(try store.recordTokenize(domain: domain, count: values.count, reason: reason))
 
         let standardOutput = StandardOutput()
         var tokens = values.map { _ in [String]() }

@@ -1,4 +1,5 @@
 import Foundation
+import VaultStore
 
 /// Everything that is not a result: one line each, on standard error. Never a value, never a key.
 enum Messages {
@@ -12,6 +13,11 @@ enum Messages {
 }
 
 extension Messages {
+    /// Where the audit log stood after the event just written. Kept elsewhere, it proves that the event was there.
+    static func receipt(_ receipt: AuditReceipt?) {
+        if let receipt { note("audit receipt: \(receipt.text)") }
+    }
+
     /// Rewrites the current line of a terminal; an empty text leaves it clear for what follows.
     static func progress(_ text: String) {
         FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8))
