@@ -1,0 +1,5 @@
+// expect: 'Acknowledgement' initializer is inaccessible
+
+import SQS
+
+func f() -> Acknowledgement { Acknowledgement(receiptHandle: "x") }
