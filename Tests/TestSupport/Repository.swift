@@ -8,7 +8,10 @@ package enum Repository {
     package static func path(_ relative: String) -> String { root.appending(path: relative).path }
 
     /// The `tokenvault` built beside the running tests.
+    ///
+    /// TOKENVAULT_UNDER_TEST names another one: scripts/mutants.sh tries the tests on programs that are wrong.
     package static let tokenvault: String = {
+        if let other = ProcessInfo.processInfo.environment["TOKENVAULT_UNDER_TEST"] { return other }
         let bundle = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
         let candidates = [bundle, Bundle.main.bundleURL, Repository.root.appending(path: ".build/debug")]
         let found = candidates.map { $0.appending(path: "tokenvault").path }

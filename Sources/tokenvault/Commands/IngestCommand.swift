@@ -30,6 +30,9 @@ struct IngestCommand: ParsableCommand {
     @Option(help: "Seconds of one SQS long poll (TOKENVAULT_POLL_SECONDS).")
     var pollSeconds: Int?
 
+    @Option(help: "Seconds for which SQS lends a message before another may have it (TOKENVAULT_VISIBILITY_SECONDS).")
+    var visibilitySeconds: Int?
+
     @Option(
         name: .customLong("endpoint-url"),
         help: ArgumentHelp("SQS endpoint (AWS_ENDPOINT_URL_SQS, AWS_ENDPOINT_URL).", valueName: "url"))
@@ -90,6 +93,8 @@ struct IngestCommand: ParsableCommand {
         options.batchSize = try settings.integer(.batchSize, flag: batchSize, in: 1...50_000, builtIn: 10_000)
         options.messagesPerBatch = min(options.batchSize, 1_000)
         options.pollSeconds = try settings.integer(.pollSeconds, flag: pollSeconds, in: 0...20, builtIn: 10)
+        options.visibilityTimeout = try settings.integer(
+            .visibilitySeconds, flag: visibilitySeconds, in: 1...43_200, builtIn: 300)
         let limit = try settings.integer(.maxQuarantined, flag: maxQuarantined, in: 0...Int.max, builtIn: Int.max)
         options.maxQuarantined = limit == Int.max ? nil : limit
         options.shouldStop = { StopSignal.isRequested }

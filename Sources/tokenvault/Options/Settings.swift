@@ -26,6 +26,7 @@ struct Settings {
         case batchSize = "batch_size"
         case maxQuarantined = "max_quarantined"
         case pollSeconds = "poll_seconds"
+        case visibilitySeconds = "visibility_seconds"
 
         var variable: String { "TOKENVAULT_" + rawValue.uppercased() }
     }
