@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """An SQS stand-in that lies, breaks and stalls on demand, for tests. Standard library only.
 
-    scripts/sqs_stub.py
+    scripts/sqs_stub.py [PEM]
 
-Prints "ready http://127.0.0.1:PORT", then obeys JSON lines on standard input, answering each with a JSON line; ends with
+Prints "ready http://127.0.0.1:PORT" (https with PEM, a file with key and certificate), then obeys JSON lines on standard input, answering each with a JSON line; ends with
 standard input. It checks every request's AWS Signature Version 4 by an implementation of its own.
 
     {"messages": [{"body": "...", "id": "..."}], "faults": [...], "token": "...", "region": "..."}   starts afresh
@@ -32,6 +32,7 @@ import http.server
 import itertools
 import json
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -294,8 +295,12 @@ class Server(http.server.ThreadingHTTPServer):
 
 queue = Queue({})
 server = Server(("127.0.0.1", 0), Handler)
+if len(sys.argv) > 1:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-print(f"ready http://127.0.0.1:{server.server_port}", flush=True)
+print(f"ready {'https' if len(sys.argv) > 1 else 'http'}://127.0.0.1:{server.server_port}", flush=True)
 for line in sys.stdin:
     command = json.loads(line)
     if "state" in command:

@@ -23,9 +23,11 @@ package final class SQSStub: Sendable {
         package func count(_ action: String) -> Int { requests.count { $0.action == action } }
     }
 
-    /// - Parameter scenario: JSON, as scripts/sqs_stub.py says.
-    package init(_ scenario: String = "{}") throws {
-        helper = try HelperProcess(Repository.path("scripts/sqs_stub.py"), [])
+    /// - Parameters:
+    ///   - scenario: JSON, as scripts/sqs_stub.py says.
+    ///   - certificate: a PEM file with key and certificate; plain http without.
+    package init(_ scenario: String = "{}", certificate: String? = nil) throws {
+        helper = try HelperProcess(Repository.path("scripts/sqs_stub.py"), certificate.map { [$0] } ?? [])
         let greeting = helper.readLine().split(separator: " ")
         guard greeting.first == "ready", greeting.count == 2 else {
             throw CommandFailed(description: "the SQS stub did not start")
