@@ -32,6 +32,10 @@ misuse:    ## prove that every mistake in Tests/Misuse fails to compile
 vectors: setup  ## rewrite the test vectors from the second implementation
 	$$(scripts/test-venv.sh)/bin/python scripts/tokenvault_formats.py vectors
 
+mutants:   ## prove that the kill tests notice a program that loses or repeats records
+	swift build --build-tests
+	scripts/mutants.sh
+
 lint:      ## formatting, layering
 	swift format lint --strict --recursive Sources Tests Package.swift
 	scripts/check-layering.sh
@@ -47,6 +51,6 @@ install:   ## program and migrations below PREFIX
 	install -m 644 migrations/*.sql $(DESTDIR)$(PREFIX)/share/tokenvault/migrations
 	install -m 644 migrations/verify/*.sql $(DESTDIR)$(PREFIX)/share/tokenvault/migrations/verify
 
-check: test lint misuse demo demo-sqs  ## what CI runs
+check: test lint misuse mutants demo demo-sqs  ## what CI runs
 
-.PHONY: help setup build demo demo-sqs test misuse vectors lint benchmark install check
+.PHONY: help setup build demo demo-sqs test misuse mutants vectors lint benchmark install check

@@ -53,7 +53,7 @@ package struct Command {
         process.arguments = arguments
         let inherited = ProcessInfo.processInfo.environment
         var all = environment
-        for name in ["PATH", "HOME", "LANG", "PIP_CERT", "GIT_SSL_CAINFO"] where all[name] == nil {
+        for name in ["PATH", "HOME", "LANG", "PIP_CERT", "GIT_SSL_CAINFO", "TOKENVAULT_MUTANT"] where all[name] == nil {
             all[name] = inherited[name]
         }
         process.environment = all
