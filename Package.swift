@@ -76,6 +76,8 @@ let package = Package(
             name: "DatabaseTests", dependencies: ["Postgres", "VaultCrypto", "TestSupport"], swiftSettings: dialect),
         .testTarget(name: "SQSTests", dependencies: ["SQS", "TestSupport"], swiftSettings: dialect),
         .testTarget(
+            name: "RotationTests", dependencies: ["TestSupport", "Postgres", "tokenvault"], swiftSettings: dialect),
+        .testTarget(
             name: "CommandTests", dependencies: ["TestSupport", "Postgres", "tokenvault"], swiftSettings: dialect),
     ],
     cxxLanguageStandard: .cxx17

@@ -143,7 +143,7 @@ CREATE FUNCTION vault.row_fingerprint(p_version integer) RETURNS jsonb
     STABLE
     SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET work_mem = '128MB'
+    SET work_mem = '256MB'
     SET jit = off
 AS $$
 DECLARE
@@ -156,13 +156,13 @@ BEGIN
     LOOP
         EXECUTE format(
             'SELECT coalesce(sum(grouped.logins), 0) AS logins, count(*) AS groups,
-                    coalesce(sum(hashtextextended(grouped.logins || '':'' || grouped.total, 7)::numeric), 0) AS hash
-             FROM (SELECT count(*) AS logins, sum(%3$s::numeric) AS total
+                    coalesce(sum(hashtextextended(grouped.logins || '':'' || grouped.total, 7)), 0) AS hash
+             FROM (SELECT count(*) AS logins, sum(%3$s) AS total
                    FROM %1$s AS login
                    LEFT JOIN vault.token_successor AS successor
                        ON $1 IS NULL AND successor.old_token = login.%2$I COLLATE "C"
                    WHERE login.%2$I IS NOT NULL AND ($1 IS NULL OR starts_with(login.%2$I, $2))
-                   GROUP BY coalesce(successor.new_token, login.%2$I COLLATE "C")) AS grouped',
+                   GROUP BY hashtextextended(coalesce(successor.new_token, login.%2$I COLLATE "C"), 3)) AS grouped',
             registered.table_name, registered.column_name, vault.row_identity(registered.table_name))
         INTO counted
         USING p_version, registered.domain || '_v' || p_version || '_';
@@ -186,6 +186,16 @@ AS $$
     WHERE attribute.attrelid = p_table::regclass AND attribute.attnum > 0 AND NOT attribute.attisdropped
       AND NOT EXISTS (SELECT FROM vault.masked_column AS masked
                       WHERE masked.table_name = p_table AND masked.column_name = attribute.attname);
+$$;
+
+-- How many originals stand under another token version; all of them for NULL.
+CREATE FUNCTION vault.count_originals(p_except integer) RETURNS bigint
+    LANGUAGE sql
+    STABLE
+    SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT count(*) FROM vault.original AS original WHERE original.token_version IS DISTINCT FROM p_except;
 $$;
 
 -- How much stands under each key. what: original, row, straddling (groups of rows under two token versions),
@@ -1103,7 +1113,7 @@ REVOKE ALL ON FUNCTION vault.change_key_state_0006(uuid, text) FROM tokenvault_o
 GRANT INSERT (old_token, new_token, domain, old_version) ON vault.token_successor TO tokenvault_ingest;
 GRANT SELECT ON vault.masked_column TO tokenvault_operator;
 GRANT EXECUTE ON FUNCTION
-    vault.row_fingerprint(integer), vault.rotation_census(),
+    vault.row_fingerprint(integer), vault.rotation_census(), vault.count_originals(integer),
     vault.begin_rotation(uuid, text, integer, text), vault.next_rotation_pass(uuid, jsonb),
     vault.note_rotation_exceptions(uuid, uuid[], text[]), vault.finish_rotation(uuid, text), vault.rotations(integer),
     vault.rotation_exceptions(uuid), vault.rotation_page(uuid, uuid, integer), vault.rotation_originals(uuid, uuid[]),

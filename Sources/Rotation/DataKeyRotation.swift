@@ -38,7 +38,8 @@ extension RotationRun {
         let fingerprint = try ValueFingerprint(ingest, version: ingest.activeTokenKey)
         let state = try record(rotation)
         var (place, sum, done) = (state.place, state.valueSum, 0)
-        let total = try totalOfOriginals()
+        let total: Int
+        do { total = try store.countOriginals(except: nil) } catch { throw .database(error) }
         while true {
             do {
                 let page = try store.rotationPage(rotation, after: place, limit: options.pageSize)
@@ -65,12 +66,6 @@ extension RotationRun {
                 try pause(after: page.count)
             } catch { throw wrapped(error) }
         }
-    }
-
-    private mutating func totalOfOriginals() throws(RotationError) -> Int {
-        do {
-            return try store.rotationCensus().filter { $0.what == "original" }.reduce(0) { $0 + $1.amount }
-        } catch { throw .database(error) }
     }
 
     private struct Resealed {

@@ -53,7 +53,8 @@ extension RotationRun {
     private mutating func stageOriginals(_ rotation: UInt128, target: KeyVersion) throws(RotationError) -> Int {
         let fingerprint = try ValueFingerprint(ingest, version: target)
         var state = try record(rotation)
-        let total = try countOfOriginals(except: target)
+        let total: Int
+        do { total = try store.countOriginals(except: target) } catch { throw .database(error) }
         var (place, sum, staged, done) = (state.place, state.valueSum, 0, 0)
         while true {
             let page: [SealedOriginal]
@@ -74,13 +75,6 @@ extension RotationRun {
         }
         if staged > 0 { state = try record(rotation) }
         return staged
-    }
-
-    private mutating func countOfOriginals(except target: KeyVersion) throws(RotationError) -> Int {
-        do {
-            return try store.rotationCensus().filter { $0.what == "original" && $0.version != Int(target.number) }
-                .reduce(0) { $0 + $1.amount }
-        } catch { throw .database(error) }
     }
 
     private struct Staged {

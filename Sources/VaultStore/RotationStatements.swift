@@ -134,6 +134,14 @@ extension VaultStore {
         }
     }
 
+    /// How many originals stand under another token version than this; all for `nil`.
+    package mutating func countOriginals(except version: KeyVersion?) throws(PostgresError) -> Int {
+        try connection.run(
+            Statement(
+                "counting originals", "SELECT vault.count_originals($1)", .int4(version.map { Int32($0.number) }))
+        ).int(row: 0, column: 0) ?? 0
+    }
+
     /// Rows, groups and a fingerprint of which rows stand together, by column, as a JSON object.
     package mutating func rowFingerprint(version: KeyVersion?) throws(PostgresError) -> String {
         let rows = try connection.run(

@@ -76,6 +76,7 @@ enum RoleMatrix {
         "vault.change_key_state(uuid, text)": ["operator"],
         "vault.change_key_state_0006(uuid, text)": [],
         "vault.claim_messages(text, text[], integer, bytea[])": ["ingest"],
+        "vault.count_originals(integer)": ["operator"],
         "vault.data_keys_without_seal(uuid, text[], uuid[], uuid, integer)": ["operator"],
         "vault.decide_request(uuid, text)": ["approver"],
         "vault.drop_old_originals(uuid)": ["operator"],
