@@ -66,7 +66,7 @@ let package = Package(
         .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: dialect),
         .testTarget(name: "VaultCryptoTests", dependencies: ["VaultCrypto", "TestSupport"], swiftSettings: dialect),
         .testTarget(
-            name: "KeysTests", dependencies: ["Keys", "VaultCrypto", "TestSupport"], exclude: ["Vectors"],
+            name: "KeysTests", dependencies: ["Keys", "VaultCrypto", "TestSupport"],
             swiftSettings: dialect),
         .testTarget(
             name: "TokenizationTests", dependencies: ["Tokenization", "Keys", "VaultCrypto", "JSON", "TestSupport"],

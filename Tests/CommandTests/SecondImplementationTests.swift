@@ -1,0 +1,59 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// scripts/tokenvault_formats.py shares nothing with Sources but docs/FORMATS.md.
+@Suite("The second implementation, in Python")
+struct SecondImplementationTests {
+    static let python = Result {
+        try Command(Repository.path("scripts/test-venv.sh")).check().trimmingCharacters(in: .newlines) + "/bin/python"
+    }
+
+    @Test("recovers every token that this program wrote, and verifies the same log")
+    func recovers() throws {
+        let vault = try LiveVault("second_implementation")
+        defer { vault.remove() }
+        let sent = try SentRecords(400, seed: 21)
+        let file = try vault.file("logins.ndjson", sent.lines.joined(separator: "\n") + "\n")
+        #expect(try vault.tokenvault("vault_ingest", ["ingest", file]).status == 3)
+        let rows = try vault.query("SELECT user_id, masked_ip, masked_device_id FROM public.user_logins")
+            .split(separator: "\n").map { $0.split(separator: "|").map(String.init) }
+        #expect(rows.count == sent.records.count)
+
+        let tokens = Set(rows.flatMap { [$0[1], $0[2]] }).sorted()
+        let recovered = try formats(
+            [
+                "recover", "--keyring", vault.folder.appending(path: "recovery.keyring").path, "--passphrase-file",
+                vault.folder.appending(path: "passphrase").path, "--database",
+                vault.cluster.connectionString(user: "vault_recoverer", database: vault.database), "--reason", "test",
+                "--ticket", "T-1",
+            ], input: tokens.joined(separator: "\n"))
+        let values = Dictionary(
+            uniqueKeysWithValues: recovered.split(separator: "\n").map { line in
+                let parts = line.split(separator: "\t", maxSplits: 1)
+                return (String(parts[0]), String(parts[1]))
+            })
+        #expect(values.count == tokens.count)
+        let byUser = Dictionary(rows.map { ($0[0], $0) }, uniquingKeysWith: { first, _ in first })
+        for record in sent.records {
+            let row = try #require(byUser[record.user_id])
+            #expect(values[row[1]] == record.ip)
+            #expect(values[row[2]] == record.device_id)
+        }
+
+        let auditor = vault.cluster.connectionString(user: "vault_auditor", database: vault.database)
+        let theirs = try formats(["verify-audit", "--database", auditor])
+        let ours = try vault.tokenvault("vault_auditor", ["audit", "verify"]).succeeded().standardOutput
+        #expect(theirs == ours)
+    }
+
+    @Test("writes the vectors that stand in the repository")
+    func vectors() throws { #expect(try formats(["vectors", "--check"]).contains("checked")) }
+
+    private func formats(_ arguments: [String], input: String = "") throws -> String {
+        try Command(
+            try Self.python.get(), [Repository.path("scripts/tokenvault_formats.py")] + arguments,
+            input: Data(input.utf8)
+        ).check()
+    }
+}
