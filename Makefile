@@ -43,6 +43,7 @@ lint:      ## formatting, layering
 benchmark: setup  ## figures, on a private cluster with normal durability
 	swift build -c release --product tokenvault
 	scripts/benchmark.sh
+	scripts/benchmark_rotation.sh
 
 install:   ## program and migrations below PREFIX
 	swift build -c release --product tokenvault --static-swift-stdlib

@@ -724,6 +724,36 @@ BEGIN
 END;
 $$;
 
+-- How many tokens of other versions than the rotation's stand in rows: one pass over each table.
+CREATE FUNCTION vault.old_rows(p_rotation uuid) RETURNS bigint
+    LANGUAGE plpgsql
+    STABLE
+    SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off
+AS $$
+DECLARE
+    registered record;
+    found      bigint;
+    total      bigint := 0;
+BEGIN
+    FOR registered IN
+        SELECT masked.table_name,
+               string_agg(format('count(*) FILTER (WHERE starts_with(login.%1$I, %2$L) AND NOT starts_with(login.%1$I, %3$L))',
+                                 masked.column_name, masked.domain || '_v',
+                                 masked.domain || '_v' || rotation.target_version || '_'), ' + ') AS counting
+        FROM vault.masked_column AS masked
+        CROSS JOIN vault.rotation AS rotation
+        WHERE rotation.id = p_rotation AND rotation.target_version IS NOT NULL
+        GROUP BY masked.table_name
+    LOOP
+        EXECUTE format('SELECT %s FROM %s AS login', registered.counting, registered.table_name) INTO found;
+        total := total + found;
+    END LOOP;
+    RETURN total;
+END;
+$$;
+
 -- How many rows stand under versions other than the rotation's, with a pair (they can be moved) and without.
 CREATE FUNCTION vault.rows_to_move(p_rotation uuid) RETURNS TABLE (movable bigint, stuck bigint)
     LANGUAGE plpgsql
@@ -1123,7 +1153,8 @@ GRANT EXECUTE ON FUNCTION
     vault.drop_unused_data_keys(uuid),
     vault.store_successors(uuid, uuid, uuid, uuid, uuid[], uuid[], text[], uuid[], bytea[], text[], text[], text[],
                            integer[], integer[]),
-    vault.move_rows(uuid, integer, integer), vault.analyze_successors(), vault.rows_to_move(uuid),
+    vault.move_rows(uuid, integer, integer), vault.analyze_successors(), vault.old_rows(uuid),
+    vault.rows_to_move(uuid),
     vault.drop_old_originals(uuid), vault.resealed_originals(uuid, uuid, integer), vault.rotation_pairs(uuid, text, integer),
     vault.token_version_needs(integer), vault.retire_token_version(integer), vault.forget_ledger(integer),
     vault.data_keys_without_seal(uuid, text[], uuid[], uuid, integer),

@@ -79,3 +79,29 @@ as vault_auditor audit verify
 
 step "What was refused"
 as vault_operator quarantine list
+
+step "All three kinds of keys rotated: the duplicates stay the same"
+groups() { "$tokenvault" duplicates --limit 1000 --json | sed 's/"token":"[^"]*",//' | sort; }
+connect() { export TOKENVAULT_DATABASE="host=$work/pg/socket dbname=tokenvault user=$1"; }
+connect vault_analyst
+before=$(groups)
+as vault_operator keys add recovery --name analyst-2
+as vault_operator rotate recovery-key run
+as vault_operator rotate recovery-key verify
+as vault_operator keys retire analyst-1
+as vault_operator rotate recovery-key retire --key analyst-1
+as vault_operator keys destroy analyst-1 --confirm analyst-1
+as vault_operator rotate data-keys run
+as vault_operator rotate data-keys verify
+as vault_operator keys add token
+as vault_operator keys activate token-v2
+as vault_operator rotate token-key run
+as vault_operator rotate token-key verify
+as vault_operator rotate token-key retire
+as vault_operator keys destroy token-v1 --confirm token-v1 --forget-ledger
+as vault_operator keys list
+as vault_analyst duplicates --limit 5
+[ "$(groups)" = "$before" ] || { echo "demo: the duplicates differ after the rotation" >&2; exit 1; }
+echo "(the same groups as before, under new tokens)"
+token=$("$tokenvault" duplicates --limit 1 --json | sed 's/.*"token":"\([^"]*\)".*/\1/')
+as vault_recoverer recover --reason "demo: still the same?" --ticket DEMO-2 "$token"

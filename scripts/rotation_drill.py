@@ -151,6 +151,16 @@ class Drill:
                 return
             stop.wait(0.02)
 
+    def prove_watcher(self):
+        """The watcher must be able to see: one row of a group, moved alone, in a transaction that is rolled back."""
+        split = self.psql("postgres", f"""BEGIN;
+            UPDATE public.user_logins SET masked_ip = 'ip_v9_' || repeat('0', 32) WHERE user_id = (
+                SELECT min(user_id) FROM drill.before WHERE masked_ip = (
+                    SELECT masked_ip FROM drill.before WHERE masked_ip IS NOT NULL GROUP BY 1 HAVING count(*) > 1 LIMIT 1));
+            {self.SPLIT.format("masked_ip")}; {self.VIEW.format("duplicate_ips", "ip")}; ROLLBACK""").split()
+        if len(split) != 2 or split[0] != "1" or split[1] == "0":
+            self.fail(f"the watcher does not see a split group: {split}")
+
     # the rotations
 
     def prepare(self, kind):
@@ -214,6 +224,8 @@ class Drill:
                         masked_ip = CASE WHEN hashtext(masked_ip) % {options.rows // 20_000} = 0 THEN masked_ip END,
                         masked_device_id = CASE WHEN hashtext(masked_device_id) % {options.rows // 20_000} = 0 THEN masked_device_id END,
                         masked_ip_net = NULL""")
+                if not rotations:
+                    self.prove_watcher()
                 self.prepare(kind)
                 if not threads[0].is_alive() and not rotations:
                     threads[0].start()

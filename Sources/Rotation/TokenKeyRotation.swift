@@ -26,7 +26,7 @@ extension RotationRun {
         } catch { throw wrapped(error) }
         for _ in 0..<Self.maximumPasses {
             let staged = try stageOriginals(rotation, target: target)
-            let moved = try moveAllRows(rotation)
+            let moved = try moveAllRows(rotation, isSweep: staged == 0)
             if staged == 0, moved == 0 { return try finishTokenKey(rotation) }
             do { try store.nextRotationPass(rotation, rowsBefore: nil) } catch { throw .database(error) }
         }
@@ -36,7 +36,7 @@ extension RotationRun {
     private mutating func finishTokenKey(_ rotation: UInt128) throws(RotationError) {
         do {
             summary.dropped = try store.dropOldOriginals(rotation)
-            let stuck = try store.rowsToMove(rotation).stuck
+            let stuck = try store.oldRows(rotation) == 0 ? 0 : try store.rowsToMove(rotation).stuck
             let state = try store.rotations(limit: 1).first
             (summary.values, summary.rows) = (state?.valuesDone ?? 0, state?.rowsDone ?? 0)
             let left = summary.leftAlone.count
@@ -199,12 +199,13 @@ extension RotationRun {
     }
 
     /// Moves the rows of every pair, slice by slice. Returns how many rows changed.
-    private mutating func moveAllRows(_ rotation: UInt128) throws(RotationError) -> Int {
+    private mutating func moveAllRows(_ rotation: UInt128, isSweep: Bool) throws(RotationError) -> Int {
         var moved = 0
         do {
-            try store.analyzeSuccessors()
-            let waiting = try store.rowsToMove(rotation).movable
+            var waiting = try store.oldRows(rotation)
+            if isSweep, waiting > 0 { waiting = try store.rowsToMove(rotation).movable }
             guard waiting > 0 else { return 0 }
+            try store.analyzeSuccessors()
             let parts = Int32(min(65_536, max(1, (waiting + 3 * options.rowsPerMove - 1) / (3 * options.rowsPerMove))))
             let pass = try record(rotation).pass
             for part in 0..<parts {

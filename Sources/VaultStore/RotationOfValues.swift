@@ -131,6 +131,13 @@ extension VaultStore {
         try connection.run(Statement("counting pairs", "SELECT vault.analyze_successors()"))
     }
 
+    /// Tokens of older versions in rows.
+    package mutating func oldRows(_ rotation: UInt128) throws(PostgresError) -> Int {
+        try connection.run(
+            Statement("counting rows under old tokens", "SELECT vault.old_rows($1)", .uuid(rotation))
+        ).int(row: 0, column: 0) ?? 0
+    }
+
     /// Rows of older versions: those that a pair can move, and those that none can.
     package mutating func rowsToMove(_ rotation: UInt128) throws(PostgresError) -> (movable: Int, stuck: Int) {
         let rows = try connection.run(

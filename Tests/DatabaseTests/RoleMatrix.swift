@@ -90,6 +90,7 @@ enum RoleMatrix {
         "vault.move_rows(uuid, integer, integer)": ["operator"],
         "vault.next_rotation_pass(uuid, jsonb)": ["operator"],
         "vault.note_rotation_exceptions(uuid, uuid[], text[])": ["operator"],
+        "vault.old_rows(uuid)": ["operator"],
         "vault.policy_list()": ["recoverer", "approver", "operator", "auditor"],
         "vault.quarantine_list(integer)": ["recoverer", "operator", "auditor"],
         "vault.record_migration(integer, text)": [],

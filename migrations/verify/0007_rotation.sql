@@ -38,6 +38,8 @@ BEGIN
          'tokenvault_operator'),
         ('vault.note_rotation_exceptions(uuid, uuid[], text[])', true, 'c6f37ad5b39c7309',
          'tokenvault_operator'),
+        ('vault.old_rows(uuid)', true, '861b00b20da558b0',
+         'tokenvault_operator'),
         ('vault.register_masked_column(text, text, text)', true, '825292b3d3f90c7b',
          'tokenvault_operator'),
         ('vault.rekey_file(uuid, integer, integer, bytea)', true, '06300a7b1e8b7396',
