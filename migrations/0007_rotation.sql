@@ -91,6 +91,8 @@ CREATE TABLE vault.token_successor (
     slice       integer NOT NULL DEFAULT 0,
     rotation    uuid    NULL
 );
+-- The planner's statistics would keep old tokens after the pairs are gone: an empty table keeps its last statistics.
+ALTER TABLE vault.token_successor ALTER COLUMN old_token SET STATISTICS 0, ALTER COLUMN new_token SET STATISTICS 0;
 COMMENT ON TABLE  vault.token_successor          IS 'While two token keys are in use: which tokens stand for one value.';
 COMMENT ON COLUMN vault.token_successor.slice    IS '0 to 65535; an address and its network share one, so they move together.';
 COMMENT ON COLUMN vault.token_successor.rotation IS 'Set when the rotation made the pair from an opened original; only such rows move.';
