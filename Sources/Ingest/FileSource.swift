@@ -83,7 +83,7 @@ struct FileSource {
                 origin = .file(id: id, name: name, from: end, fromLine: number)
             }
         }
-        if let incomplete {
+        if let incomplete, reader.damage == nil {
             throw .inputDamaged(
                 path, line: incomplete.number, reason: "the last line is incomplete and was left in the file")
         }

@@ -35,7 +35,8 @@ package struct IngestRun: ~Copyable {
     ) throws(IngestError) -> IngestRun {
         IngestRun(
             try BatchWriter.begin(
-                store, keyring: keyring, options: options, source: sources.map(\.name).joined(separator: " ")))
+                store, keyring: keyring, options: options,
+                source: sources.isEmpty ? "quarantine" : sources.map(\.name).joined(separator: " ")))
     }
 
     /// The run's id, as the audit log and the quarantine name it.
