@@ -2,7 +2,7 @@
 # Installs what is missing for building, the demo and the tests (Debian 12, Ubuntu 24.04). Swift itself must be there.
 set -euo pipefail
 packages=(libpq-dev libcurl4-openssl-dev libssl-dev libsodium-dev libsimdjson-dev zlib1g-dev pkg-config
-    postgresql postgresql-client python3 python3-venv make git)
+    postgresql postgresql-client python3 python3-venv make git curl openssl gzip)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

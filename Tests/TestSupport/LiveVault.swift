@@ -10,14 +10,19 @@ package struct LiveVault: Sendable {
 
     /// - Parameter name: of the database; letters, digits, underscores.
     package init(_ name: String, on cluster: PrivateCluster? = nil, makeKeys: Bool = true) throws {
-        self.cluster = try cluster ?? PrivateCluster.shared.get()
+        try self.init(adopting: name, on: try cluster ?? PrivateCluster.shared.get())
+        try self.cluster.makeVault(name)
+        if makeKeys { try tokenvault("vault_operator", ["keys", "generate"]).succeeded() }
+    }
+
+    /// A folder and a passphrase for a database that stands already.
+    package init(adopting name: String, on cluster: PrivateCluster) throws {
+        self.cluster = cluster
         database = name
         folder = try Repository.temporaryFolder("vault")
-        try self.cluster.makeVault(name)
         let passphrase = folder.appending(path: "passphrase")
         try Data("correct horse battery staple\n".utf8).write(to: passphrase)
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: passphrase.path)
-        if makeKeys { try tokenvault("vault_operator", ["keys", "generate"]).succeeded() }
     }
 
     package func remove() { try? FileManager.default.removeItem(at: folder) }
