@@ -38,6 +38,7 @@ class Drill:
         self.samples = 0
         self.version = 1
         self.readers = 1
+        self.recovered_by_python = 0
 
     # the parts
 
@@ -187,7 +188,7 @@ class Drill:
         return verified.stdout.splitlines()
 
     def check_values(self):
-        """A sample of tokens opens to what the records said."""
+        """A sample of tokens opens to what the records said: with the program, and with the second implementation."""
         rows = self.psql("postgres", """SELECT login.masked_ip, truth.ip, login.masked_device_id, truth.device_id
             FROM (SELECT * FROM public.user_logins ORDER BY random() LIMIT 50) AS login JOIN drill.truth USING (user_id)""")
         expected = {}
@@ -199,6 +200,17 @@ class Drill:
         found = dict(line.split("\t") for line in run.stdout.splitlines())
         if found != expected:
             self.fail(f"{len(expected)} tokens asked, {sum(found.get(t) == v for t, v in expected.items())} recovered: {run.stderr}")
+        if self.options.python:
+            environment = self.environment_of("vault_recoverer")
+            run = subprocess.run([self.options.python, f"{ROOT}/scripts/tokenvault_formats.py", "recover",
+                                  "--keyring", environment["TOKENVAULT_RECOVERY_KEYRING"], "--passphrase-file",
+                                  environment["TOKENVAULT_PASSPHRASE_FILE"], "--database", environment["TOKENVAULT_DATABASE"],
+                                  "--reason", "drill", "--ticket", "D-2"], capture_output=True, text=True,
+                                 input="".join(token + "\n" for token in expected))
+            found = dict(line.split("\t") for line in run.stdout.splitlines())
+            if found != expected:
+                self.fail(f"the second implementation does not recover what was stored: {run.stderr[-500:]}")
+            self.recovered_by_python += len(found)
 
     def rotate(self, kind):
         options = self.options
@@ -226,6 +238,7 @@ class Drill:
                         masked_ip_net = NULL""")
                 if not rotations:
                     self.prove_watcher()
+                    self.check_values()
                 self.prepare(kind)
                 if not threads[0].is_alive() and not rotations:
                     threads[0].start()
@@ -243,6 +256,8 @@ class Drill:
                             killed = True
                     output, errors = run.communicate()
                     if killed:
+                        if kills == 1:
+                            self.check_values()  # half-way through
                         continue
                     if run.returncode == 75:  # the killed run's session ends its last statement first
                         continue
@@ -278,6 +293,7 @@ class Drill:
                 self.fail(f"{old} old tokens are left")
         print(json.dumps({"kind": kind, "kills": kills, "rotations": rotations, "seconds": round(seconds, 1),
                           "last": summary, "samples": self.samples - before, "rows_beside": self.beside_rows,
+                          "recovered_by_second_implementation": self.recovered_by_python,
                           "verify": verified}), flush=True)
 
 
@@ -292,6 +308,9 @@ def main():
     parser.add_argument("--rows-per-move", type=int, default=300)
     parser.add_argument("--longest", type=float, default=1.0, help="latest moment of a kill, seconds")
     parser.add_argument("--kinds", default="recovery-key,data-keys,token-key")
+    venv = f"{ROOT}/.build/test-venv/bin/python"
+    parser.add_argument("--python", default=venv if os.path.exists(venv) else None,
+                        help="a Python that can run scripts/tokenvault_formats.py")
     parser.add_argument("--program", default=f"{ROOT}/.build/debug/tokenvault")
     drill = Drill(parser.parse_args())
     print(f"seed {drill.options.seed}", file=sys.stderr)

@@ -4,12 +4,12 @@ import Testing
 
 @Suite("Rotations under kill -9")
 struct DrillTests {
-    @Test("lose no value and split no group, with ingest running beside", .timeLimit(.minutes(5)))
+    @Test("lose no value and split no group, with ingest running beside", .timeLimit(.minutes(10)))
     func drill() throws {
         let finished = try Command(
             "/usr/bin/env",
             [
-                "python3", Repository.path("scripts/rotation_drill.py"), "--kills", "3", "--rows", "2000",
+                "python3", Repository.path("scripts/rotation_drill.py"), "--kills", "2", "--rows", "1500",
                 "--program", Repository.tokenvault,
             ]
         ).run()
