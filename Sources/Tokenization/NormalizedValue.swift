@@ -1,4 +1,4 @@
-internal import Foundation
+@_spi(_Unicode) internal import Swift
 
 /// A personal value in its one canonical spelling (docs/FORMATS.md, section 2). Only ``init(_:kind:)`` makes one
 /// from outside, so nothing can be tokenised before it is normalised. It never prints itself.
@@ -70,13 +70,17 @@ package struct NormalizedValue: Equatable, Sendable {
             }
             return bytes
         }
-        let composed = unsafe text.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
-            .precomposedStringWithCanonicalMapping
-        var lowered = String.UnicodeScalarView()
-        for scalar in composed.unicodeScalars {
-            lowered.append(contentsOf: scalar.properties.lowercaseMapping.unicodeScalars)
-        }
-        return Array(String(lowered).precomposedStringWithCanonicalMapping.utf8)
+        let text = unsafe text.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
+        let lowered = composed(text).unicodeScalars.lazy.map(\.properties.lowercaseMapping).joined()
+        return Array(composed(String(lowered)).utf8)
+    }
+
+    /// NFC by the standard library, which swift-foundation builds on too. Not Foundation's
+    /// `precomposedStringWithCanonicalMapping`: it leaves a Hangul syllable and a final consonant apart.
+    private static func composed(_ text: String) -> String {
+        var scalars = String.UnicodeScalarView()
+        for scalar in text._nfc { scalars.append(scalar) }
+        return String(scalars)
     }
 
     private static func email(_ text: Span<UInt8>, isASCII: Bool) throws(NormalizationError) -> [UInt8] {
