@@ -9,7 +9,7 @@ for library in Sources/CLib*; do includes+=(-Xcc "-fmodule-map-file=$library/mod
 includes+=(-Xcc "-fmodule-map-file=$bin/CSimdjson.build/module.modulemap" -Xcc -ISources/CSimdjson/include)
 read -ra flags <<<"$(pkg-config --cflags libpq)"
 for flag in "${flags[@]}"; do includes+=(-Xcc "$flag"); done
-package=$(basename "$PWD" | tr '[:upper:].' '[:lower:]_')
+package=$(basename "$PWD" | tr '[:upper:]' '[:lower:]' | tr -c '[:alnum:]\n' _)  # as SwiftPM spells a folder's name
 status=0 count=0
 compile() {
     swiftc -emit-sil -o /dev/null -parse-as-library -swift-version 6 -package-name "$package" \
