@@ -46,7 +46,7 @@ struct BadInputTests {
             "{\"user_id\": \"first\", \"ip\": \"192.0.2.1\", \"locale\": \"\(String(repeating: "é", count: 32))\"}\r\n\n"
                 .utf8)
         for (_, line) in lines { input += line + [UInt8(ascii: "\n")] }
-        input += Array("{\"user_id\": \"last\", \"ip\": null, \"extra\": 9007199254740993, \"zero\": -0}".utf8)  // no newline
+        input += Array("{\"user_id\": \"last\", \"ip\": null, \"extra\": 9007199254740993, \"zero\": -0}".utf8)
         let path = vault.folder.appending(path: "bad.ndjson")
         try Data(input).write(to: path)
 

@@ -149,7 +149,8 @@ struct RefusalTests {
         )
         .start()
         let deadline = Date.now.addingTimeInterval(60)  // until it has moved something, and is not done
-        while try vault.query("SELECT count(*) FROM vault.original WHERE token_version = 2") == "0", Date.now < deadline {
+        while try vault.query("SELECT count(*) FROM vault.original WHERE token_version = 2") == "0", Date.now < deadline
+        {
             Thread.sleep(forTimeInterval: 0.05)
         }
         try cluster.control("stop-immediate")
