@@ -1,4 +1,5 @@
 import Foundation
+import Keys
 import VaultCrypto
 
 /// Where a passphrase comes from: a file that only its owner can read, or the terminal. Never an argument.
@@ -7,7 +8,7 @@ enum Passphrase {
 
     /// - Parameter confirm: ask twice on a terminal, for a passphrase that is being chosen.
     static func read(file: String?, confirm: Bool, purpose: String) throws -> SecretBytes {
-        if let file { return try SecretFile.read(file, limit: maximumLength) }
+        if let file { return try PassphraseFile.read(path: file) }
         let first = try prompt("Passphrase for \(purpose): ")
         guard confirm else { return first }
         let second = try prompt("The same again: ")
@@ -45,41 +46,17 @@ enum Passphrase {
             _ = unsafe write(terminal, "\n", 1)
         }
         _ = unsafe text.withCString { unsafe write(terminal, $0, strlen($0)) }
-        return try SecretFile.readLine(terminal, limit: maximumLength, name: "the terminal")
-    }
-}
-
-/// Short secrets read into locked memory through a buffer of known size that is wiped.
-enum SecretFile {
-    static func read(_ path: String, limit: Int) throws -> SecretBytes {
-        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-        guard descriptor >= 0 else {
-            let code = errno
-            let reason = systemError(code)
-            throw Failure(
-                code == ELOOP ? .refused : .inputMissing, "cannot read the passphrase file \(path): \(reason)")
-        }
-        defer { close(descriptor) }
-        var status = stat()
-        guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            throw Failure(.refused, "the passphrase file \(path) is not a regular file")
-        }
-        guard status.st_mode & 0o077 == 0 else {
-            throw Failure(
-                .refused,
-                "the passphrase file \(path) can be read by others; run `chmod 600 \(path)` and change the passphrase")
-        }
-        return try readLine(descriptor, limit: limit, name: path)
+        return try readLine(terminal)
     }
 
-    /// Everything up to the first newline or the end.
-    static func readLine(_ descriptor: Int32, limit: Int, name: String) throws -> SecretBytes {
-        var buffer = [UInt8](repeating: 0, count: limit + 1)
+    /// Reads up to a newline through a buffer of known size that is wiped.
+    private static func readLine(_ terminal: Int32) throws -> SecretBytes {
+        var buffer = [UInt8](repeating: 0, count: maximumLength + 1)
         defer { wipe(&buffer) }
         var length = 0
         reading: while length < buffer.count {
             let count = unsafe buffer.withUnsafeMutableBytes { bytes in
-                unsafe Glibc.read(descriptor, bytes.baseAddress! + length, bytes.count - length)
+                unsafe Glibc.read(terminal, bytes.baseAddress! + length, bytes.count - length)
             }
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { break }
@@ -89,8 +66,8 @@ enum SecretFile {
             }
             length += count
         }
-        guard length > 0, length <= limit else {
-            throw Failure(.badConfiguration, "\(name) holds no passphrase of 1 to \(limit) bytes")
+        guard (1...maximumLength).contains(length) else {
+            throw Failure(.usage, "a passphrase has 1 to \(maximumLength) bytes; nothing was written")
         }
         return try SecretBytes(copying: buffer.span.extracting(0..<length))
     }
