@@ -141,11 +141,16 @@ extension BatchWriter {
                 try SealedValue.sealRecord(
                     batch.bytes.span.extracting(record.range), id: id, dataKey: slot.signed.key, into: &sealed)
             } catch { throw .sealing(error) }
+            // A message that comes back is one entry. A line has its file's offset for that, and tomorrow's file may hold
+            // the same bytes at the same place: its MAC covers the entry's own id as well.
+            var marked = Array(batch.bytes[record.range])
+            defer { wipeBytes(&marked) }
+            if case .queue = batch.origin {} else { marked += id.bigEndianBytes }
             records.append(
                 QuarantinedRecord(
                     id: id, source: batch.origin.name, position: record.position.description, cause: cause,
                     isTruncated: record.isTruncated,
-                    bodyMAC: try identity.bodyMAC(of: batch.bytes[record.range], version: identity.activeVersion),
+                    bodyMAC: try identity.bodyMAC(of: marked[...], version: identity.activeVersion),
                     dataKey: slot.signed.key.id, sealed: sealed))
         }
         return records

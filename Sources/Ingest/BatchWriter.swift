@@ -105,7 +105,11 @@ struct BatchWriter: ~Copyable {
             guard failure.isTransient, !options.shouldStop(), ContinuousClock.now < deadline else {
                 throw .database(failure)
             }
-            if case .commitUnknown = failure { outcomeIsUnknown = true }
+            if case .commitUnknown = failure {
+                // Nothing tells what a pipe's lost COMMIT did: to drive it again might store it twice.
+                if case .stream = batch.origin { throw .database(failure) }
+                outcomeIsUnknown = true
+            }
             keys.forgetUnstored()
             backoff.sleep()
             if failure.needsReconnect { reconnect(until: deadline, &backoff) }

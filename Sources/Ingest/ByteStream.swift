@@ -1,31 +1,38 @@
 internal import CLibZ
 import Foundation
 
-/// Bytes of a file or of standard input, decompressed where they are gzip. Closed when the value dies.
+/// Bytes of a file or of standard input, decompressed where they begin as gzip does. Closed when the value dies.
 ///
-/// zlib tells gzip from plain data by itself and reads concatenated members. Source: zlib.h, "gzip File Access Functions".
+/// Members may follow each other; anything else after a member is damage, not an end: zlib's own file functions would
+/// drop it without a word. Source: RFC 1952; zlib.h, "Advanced Functions".
 @safe struct ByteStream: ~Copyable {
-    private let handle: gzFile
+    private static let chunk = 256 * 1024
 
-    private init(adopting handle: gzFile) { unsafe self.handle = handle }
+    private let descriptor: Int32
+    private var input: [UInt8] = []
+    private var position = 0
+    private var isAtEnd = false
+    private var isPlain: Bool?
+    /// On the heap, because zlib keeps its address. `nil` between members.
+    private var inflater: UnsafeMutablePointer<z_stream>?
 
-    deinit { unsafe gzclose_r(handle) }
+    private init(adopting descriptor: Int32) { self.descriptor = descriptor }
+
+    deinit {
+        unsafe Self.end(inflater)
+        close(descriptor)
+    }
 
     /// - Parameter path: of a file, or `-` for standard input.
     static func open(_ path: String) throws(IngestError) -> ByteStream {
         let descriptor = unsafe path == "-" ? dup(STDIN_FILENO) : Glibc.open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .inputMissing(path, reason: unsafe String(cString: strerror(errno))) }
+        let stream = ByteStream(adopting: descriptor)
         var status = stat()
         guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT != S_IFDIR else {
-            close(descriptor)
             throw .inputMissing(path, reason: "it is a directory")
         }
-        guard let handle = unsafe gzdopen(descriptor, "rb") else {
-            close(descriptor)
-            throw .inputMissing(path, reason: "out of memory")
-        }
-        unsafe gzbuffer(handle, 256 * 1024)
-        return unsafe ByteStream(adopting: handle)
+        return stream
     }
 
     /// Whether offsets into this input mean the same on the next run.
@@ -42,18 +49,14 @@ import Foundation
 
     /// Appends up to `limit` bytes to `buffer`; returns how many, 0 at the end.
     mutating func read(into buffer: inout [UInt8], limit: Int) throws(StreamDamage) -> Int {
-        let start = buffer.count
-        buffer.append(contentsOf: repeatElement(0, count: limit))
-        let count = unsafe buffer.withUnsafeMutableBytes { bytes in
-            unsafe gzread(handle, bytes.baseAddress! + start, UInt32(limit))
+        if unsafe position == input.count && inflater == nil { guard try fill() else { return 0 } }
+        guard isPlain == false else {
+            let count = min(limit, input.count - position)
+            buffer += input[position..<position + count]
+            position += count
+            return count
         }
-        buffer.removeLast(limit - max(0, Int(count)))
-        var code: Int32 = 0
-        _ = unsafe gzerror(handle, &code)
-        guard count >= 0, code == Z_OK || code == Z_STREAM_END else {
-            throw StreamDamage(isTruncated: code == Z_BUF_ERROR)
-        }
-        return Int(count)
+        return try inflate(into: &buffer, limit: limit)
     }
 
     /// Moves to `offset` (decompressed bytes) by reading up to it.
@@ -69,9 +72,85 @@ import Foundation
         }
         return true
     }
+
+    private mutating func inflate(into buffer: inout [UInt8], limit: Int) throws(StreamDamage) -> Int {
+        let start = buffer.count
+        buffer.append(contentsOf: repeatElement(0, count: limit))
+        var produced = 0
+        defer { buffer.removeLast(limit - produced) }
+        while produced == 0 {
+            if position == input.count {
+                guard try fill() else {
+                    guard unsafe inflater == nil else { throw StreamDamage(isTruncated: true) }
+                    return 0
+                }
+            }
+            if unsafe inflater == nil { unsafe inflater = try Self.begin() }
+            guard let stream = unsafe inflater else { throw StreamDamage(isTruncated: false) }
+            let available = input.count - position
+            let code = unsafe input.withUnsafeMutableBytes { source in
+                unsafe buffer.withUnsafeMutableBytes { target in
+                    unsafe stream.pointee.next_in = source.baseAddress!.advanced(by: position)
+                        .assumingMemoryBound(to: UInt8.self)
+                    unsafe stream.pointee.avail_in = UInt32(available)
+                    unsafe stream.pointee.next_out = target.baseAddress!.advanced(by: start)
+                        .assumingMemoryBound(to: UInt8.self)
+                    unsafe stream.pointee.avail_out = UInt32(limit)
+                    return unsafe CLibZ.inflate(stream, Z_NO_FLUSH)
+                }
+            }
+            position += available - Int(unsafe stream.pointee.avail_in)
+            produced = limit - Int(unsafe stream.pointee.avail_out)
+            if code == Z_STREAM_END {
+                unsafe Self.end(inflater)
+                unsafe inflater = nil
+            } else if code != Z_OK {
+                throw StreamDamage(isTruncated: false)
+            }
+        }
+        return produced
+    }
+
+    private static func begin() throws(StreamDamage) -> UnsafeMutablePointer<z_stream> {
+        let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
+        unsafe stream.initialize(to: z_stream())
+        guard unsafe tv_inflate_begin(stream) == Z_OK else {
+            unsafe stream.deallocate()
+            throw StreamDamage(isTruncated: false)
+        }
+        return unsafe stream
+    }
+
+    private static func end(_ stream: UnsafeMutablePointer<z_stream>?) {
+        guard let stream = unsafe stream else { return }
+        unsafe inflateEnd(stream)
+        unsafe stream.deallocate()
+    }
+
+    /// Reads more input behind what is left; false at the end.
+    private mutating func fill() throws(StreamDamage) -> Bool {
+        guard !isAtEnd else { return false }
+        if position == input.count {
+            input.removeAll(keepingCapacity: true)
+            position = 0
+        }
+        let start = input.count
+        input.append(contentsOf: repeatElement(0, count: Self.chunk))
+        let count = unsafe input.withUnsafeMutableBytes { bytes in
+            unsafe Glibc.read(descriptor, bytes.baseAddress!.advanced(by: start), Self.chunk)
+        }
+        input.removeLast(Self.chunk - max(0, count))
+        guard count >= 0 else { throw StreamDamage(isTruncated: false) }
+        isAtEnd = count == 0
+        // Two bytes tell gzip from plain; a pipe may bring them one by one.
+        if isPlain == nil, count > 0, input.count < 2 { return try fill() || true }
+        if isPlain == nil, !input.isEmpty { isPlain = !(input.count >= 2 && input[0] == 0x1F && input[1] == 0x8B) }
+        if isPlain == nil { isPlain = true }
+        return count > 0
+    }
 }
 
-/// The compressed data ends early or is not gzip. What was read before it is whole.
+/// The compressed data ends early, is not gzip, or could not be read. What was read before it is whole.
 struct StreamDamage: Error {
     let isTruncated: Bool
 }

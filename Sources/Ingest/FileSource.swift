@@ -34,6 +34,7 @@ struct FileSource {
         var reader = LineReader(stream, offset: offset, lineNumber: line)
         while try ingestBatch(from: &reader, origin: &origin, with: &writer, date: date) {}
         if let damage = reader.damage {
+            guard !writer.options.shouldStop() else { throw .stopped }  // a signal ends a read that waits
             let reason = damage.isTruncated ? "the gzip data ends early" : "the gzip data is damaged"
             throw .inputDamaged(path, line: reader.lineNumber + 1, reason: reason)
         }
@@ -87,6 +88,6 @@ struct FileSource {
             throw .inputDamaged(
                 path, line: incomplete.number, reason: "the last line is incomplete and was left in the file")
         }
-        return lines.count == writer.options.batchSize
+        return !lines.isEmpty
     }
 }

@@ -18,6 +18,8 @@ struct Line {
 struct LineReader: ~Copyable {
     /// Longest record kept whole, in bytes; SQS allows 1 MiB as well.
     static let maximumLength = 1 << 20
+    /// A batch of long lines ends here, so that memory does not depend on their number.
+    static let maximumBatchBytes = 16 << 20
     private static let chunk = 256 * 1024
 
     private var stream: ByteStream
@@ -39,7 +41,7 @@ struct LineReader: ~Copyable {
     mutating func nextLines(_ limit: Int, into bytes: inout [UInt8]) -> [Line] {
         var lines: [Line] = []
         lines.reserveCapacity(min(limit, 1 << 14))
-        while lines.count < limit, let line = nextLine(into: &bytes) {
+        while lines.count < limit, bytes.count < Self.maximumBatchBytes, let line = nextLine(into: &bytes) {
             if !line.range.isEmpty { lines.append(line) }
         }
         return lines

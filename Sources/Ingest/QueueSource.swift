@@ -96,7 +96,8 @@ struct QueueSource: ~Copyable {
     /// Days since 2000-01-01 (UTC); today where the queue did not say.
     static func date(milliseconds: Int64) -> Int32 {
         let seconds = milliseconds > 0 ? Double(milliseconds) / 1000 : Date().timeIntervalSince1970
-        return Int32((seconds / 86_400).rounded(.down)) - 10_957
+        // A time that no calendar of ours holds is a queue's error: today then.
+        return Int32(exactly: (seconds / 86_400).rounded(.down) - 10_957) ?? date(milliseconds: 0)
     }
 }
 

@@ -15,7 +15,7 @@ extension RecoveryError: CustomStringConvertible {
         case .database(let error): "\(error)"
         case .keyring(let error): "\(error)"
         case .waitsForApproval(let request, let approvals):
-            "request \(request) waits for \(approvals) approval(s); ask an approver to run `tokenvault approvals approve \(request)`, then run `tokenvault recover --request \(request)`"
+            "request \(request) needs \(approvals) approval(s), which this release cannot collect yet; an operator can lower approvals_needed in vault.policy (vault.set_policy)"
         }
     }
 }

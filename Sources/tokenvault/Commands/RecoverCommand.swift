@@ -72,7 +72,8 @@ struct RecoverCommand: ParsableCommand {
             line.add("value", String(decoding: value, as: UTF8.self))
             return try destination.output.line(line.text)
         }
-        if destination.isTerminal {
+        // A line break inside a value would pass for another token's line.
+        if destination.isTerminal || value.contains(where: { $0 < 0x20 || $0 == 0x7F }) {
             return try destination.output.line("\(token)\t\(escapingControls(String(decoding: value, as: UTF8.self)))")
         }
         try destination.output.write(Array("\(token)\t".utf8) + value + [UInt8(ascii: "\n")])

@@ -8,7 +8,11 @@ enum StopSignal {
     static func install() {
         _ = requested.load(ordering: .relaxed)  // made before a handler needs it
         for number in [SIGTERM, SIGINT, SIGHUP] {
-            signal(number) { _ in StopSignal.requested.store(true, ordering: .relaxed) }
+            var action = sigaction()  // without SA_RESTART: a read that waits on a pipe must end
+            unsafe action.__sigaction_handler.sa_handler = { _ in
+                StopSignal.requested.store(true, ordering: .relaxed)
+            }
+            _ = unsafe sigaction(number, &action, nil)
         }
     }
 
