@@ -23,6 +23,7 @@ struct Tokenvault: ParsableCommand {
         ])
 
     static func main() {
+        guard StandardDescriptors.reserve() else { Foundation.exit(ExitStatus.failed.rawValue) }
         _ = unsafe setenv("PGCONNECT_TIMEOUT", "10", 0)  // libpq waits for ever without one; connect_timeout still wins
         signal(SIGPIPE, SIG_IGN)  // a closed pipe is a failed write, reported like any other
         for warning in ProcessHardening.apply() { Messages.warning(warning) }
