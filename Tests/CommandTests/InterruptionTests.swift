@@ -53,6 +53,8 @@ struct InterruptionTests {
         let quiet = try closing("2>&-", command)
         #expect(quiet.status == 0)
         #expect(quiet.standardOutput == "\(token)\t192.0.2.1\n")
+        #expect(try closing("2>/dev/full", command).status == 0)
+        #expect(try closing("2>/dev/full", vault.command("vault_ingest", ["ingest", "/nonexistent"])).status == 66)
         // What had gone to the socket was no message of the protocol, and the server said so.
         let log = try String(contentsOf: vault.cluster.serverLog, encoding: .utf8)
         #expect(!log.contains("invalid frontend message type"))
