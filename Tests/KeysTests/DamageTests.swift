@@ -176,7 +176,8 @@ struct DamageTests {
         let secrets = text.matches(of: /"(?:key|seed)": "([^"]+)"/).map { String($0.output.1) }
         try #require(secrets.count == 2)
         for secret in secrets {
-            let error = try loadIngest(try edited(ingest, secret, "A" + secret.dropFirst()))
+            let error = try loadIngest(
+                try edited(ingest, secret, (secret.hasPrefix("A") ? "B" : "A") + secret.dropFirst()))
             let shown = try #require(error).description + String(reflecting: error)
             #expect(!shown.contains(secret.dropFirst()))
         }
