@@ -129,6 +129,7 @@ struct BatchWriter: ~Copyable {
     private mutating func commit(_ batch: RecordBatch, refusedByServer: Bool) throws(IngestError) -> Committed {
         do { try store.begin() } catch { throw .database(error) }
         do throws(IngestError) {
+            do { sent.enter(epoch: try store.enterBatch()) } catch { throw .database(error) }
             let admission = try admit(batch)
             let work = try stage(batch, admission, refusedByServer: refusedByServer)
             let committed = try send(work, repeated: admission.repeated.count)

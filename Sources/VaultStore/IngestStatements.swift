@@ -92,6 +92,13 @@ extension VaultStore {
         try connection.run(Statement("beginning the run", "SELECT vault.begin_run($1, $2)", .uuid(run), .text(source)))
     }
 
+    /// First in each batch's transaction: until its end no original is removed.
+    ///
+    /// - Returns: how often originals were removed. Where it differs from before, those that were sent may be gone.
+    package mutating func enterBatch() throws(PostgresError) -> Int {
+        try connection.run(Statement("beginning a batch", "SELECT vault.enter_batch()")).int(row: 0, column: 0) ?? 0
+    }
+
     package mutating func addRunCounts(
         _ run: UInt128, stored: Int, repeated: Int, quarantined: Int
     ) throws(PostgresError) {
