@@ -15,6 +15,7 @@ BEGIN
             ('tokenvault_ingest',    'nightly job: inserts, reads nothing back'),
             ('tokenvault_analyst',   'reads masked rows and the duplicate views'),
             ('tokenvault_recoverer', 'requests recoveries and receives sealed values'),
+            ('tokenvault_break_glass', 'may recover at once, loudly; for members of tokenvault_recoverer'),
             ('tokenvault_approver',  'approves or denies recoveries of others'),
             ('tokenvault_operator',  'registers keys, sets policy, settles the quarantine'),
             ('tokenvault_auditor',   'reads the audit log')

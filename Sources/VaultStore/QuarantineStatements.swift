@@ -41,10 +41,4 @@ extension VaultStore {
                 "SELECT audit_sequence, audit_head FROM vault.resolve_quarantine($1, $2, $3)", .uuid(id),
                 .text(resolution), .text(reason)))
     }
-
-    /// What `status` shows, as a JSON object.
-    package mutating func statusSummary() throws(PostgresError) -> String {
-        let rows = try connection.run(Statement("reading the status", "SELECT vault.status_summary()::text"))
-        return rows.text(row: 0, column: 0) ?? "{}"
-    }
 }

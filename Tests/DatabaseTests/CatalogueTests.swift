@@ -48,17 +48,21 @@ struct Breakage: Sendable, CustomTestStringConvertible {
         Breakage("GRANT SELECT ON vault.quarantine TO tokenvault_operator", "0004", "tokenvault_operator SELECT,"),
         Breakage("DROP FUNCTION vault.find_file", "0004", "vault.find_file(text) is missing"),
         Breakage(
-            "ALTER FUNCTION vault.require_releasable SECURITY DEFINER", "0005", "vault.require_releasable(uuid, text)"),
+            "ALTER FUNCTION vault.require_releasable SECURITY DEFINER", "0009", "vault.require_releasable(uuid, text)"),
         Breakage("ALTER FUNCTION vault.release RESET search_path", "0005", "no pinned search_path"),
         Breakage("ALTER FUNCTION vault.release SET search_path = public, pg_catalog", "0005", "no pinned search_path"),
         Breakage("GRANT EXECUTE ON FUNCTION vault.release TO tokenvault_operator", "0005", "vault.release("),
         Breakage("GRANT EXECUTE ON FUNCTION vault.release TO PUBLIC", "0005", "vault.release("),
         Breakage(
             "CREATE OR REPLACE FUNCTION vault.require_releasable(p_request uuid, p_kind text) RETURNS void "
-                + "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS 'BEGIN END'", "0005",
+                + "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS 'BEGIN END'", "0009",
             "vault.require_releasable(uuid, text) has another body"),
-        Breakage("DROP TABLE vault.approval CASCADE", "0005", "vault.approval is missing"),
-        Breakage("GRANT EXECUTE ON FUNCTION vault.set_policy TO tokenvault_recoverer", "0006", "vault.set_policy("),
+        Breakage("DROP TABLE vault.approval CASCADE", "0009", "vault.approval is missing"),
+        Breakage("GRANT EXECUTE ON FUNCTION vault.set_policy TO tokenvault_recoverer", "0009", "vault.set_policy("),
+        Breakage("GRANT EXECUTE ON FUNCTION vault.decide_request TO tokenvault_operator", "0009", "decide_request("),
+        Breakage("GRANT UPDATE ON vault.policy TO tokenvault_operator", "0009", "tokenvault_operator UPDATE"),
+        Breakage("GRANT INSERT ON vault.approval TO tokenvault_approver", "0009", "tokenvault_approver INSERT"),
+        Breakage("GRANT tokenvault_recoverer TO tokenvault_break_glass", "0001", "tokenvault_break_glass is a member"),
     ]
 }
 

@@ -3,7 +3,7 @@
 /// What is not listed is forbidden; an object that is not listed fails the test.
 enum RoleMatrix {
     /// Each group, by the login role that has nothing else; `public` is a login role without a group.
-    static let groups = ["ingest", "analyst", "recoverer", "approver", "operator", "auditor", "public"]
+    static let groups = ["ingest", "analyst", "recoverer", "approver", "operator", "auditor", "break_glass", "public"]
 
     static let schemas: [String: [String: Set<String>]] = [
         "vault": Dictionary(
@@ -37,6 +37,7 @@ enum RoleMatrix {
         "vault.policy": [:],
         "vault.quarantine": [:],  // by column only
         "vault.recovery_request": [:],
+        "vault.recovery_request_domain": [:],
         "vault.recovery_request_item": [:],
         "vault.retired_key": [:],
         "vault.rotation": [:],
@@ -77,12 +78,14 @@ enum RoleMatrix {
         "vault.begin_rotation(uuid, text, integer, text)": ["operator"],
         "vault.begin_run(uuid, text)": ["ingest"],
         "vault.book_request(uuid, text, text, text[], text, text)": [],
+        "vault.canonical_hours(text)": [],
         "vault.change_key_state(uuid, text)": ["operator"],
         "vault.change_key_state_0006(uuid, text)": [],
+        "vault.change_policy(text, jsonb)": ["operator"],
         "vault.claim_messages(text, text[], integer, bytea[])": ["ingest"],
         "vault.count_originals(integer)": ["operator"],
         "vault.data_keys_without_seal(uuid, text[], uuid[], uuid, integer)": ["operator"],
-        "vault.decide_request(uuid, text)": ["approver"],
+        "vault.decide_request(uuid, text, text)": ["approver"],
         "vault.drop_old_originals(uuid)": ["operator"],
         "vault.drop_unused_data_keys(uuid)": ["operator"],
         "vault.enter_batch()": ["ingest"],
@@ -91,12 +94,19 @@ enum RoleMatrix {
         "vault.finish_run(uuid, text)": ["ingest"],
         "vault.force_flush()": [],
         "vault.forget_ledger(integer)": ["operator"],
+        "vault.hours_allow(text, timestamp with time zone)": [],
+        "vault.hours_window(text)": [],
+        "vault.is_member(name, name)": [],
         "vault.key_states()": ["ingest", "recoverer", "operator", "auditor"],
         "vault.move_rows(uuid, integer, integer)": ["operator"],
         "vault.next_rotation_pass(uuid, jsonb)": ["operator"],
         "vault.note_rotation_exceptions(uuid, uuid[], text[])": ["operator"],
         "vault.old_rows(uuid)": ["operator"],
+        "vault.own_request(uuid)": ["recoverer", "operator"],
+        "vault.policy_for(text)": [],
         "vault.policy_list()": ["recoverer", "approver", "operator", "auditor"],
+        "vault.policy_number(text, jsonb, integer, integer)": [],
+        "vault.policy_pattern(text, jsonb)": [],
         "vault.quarantine_list(integer)": ["recoverer", "operator", "auditor"],
         "vault.record_migration(integer, text)": [],
         "vault.record_outcome(uuid, text)": ["recoverer", "operator"],
@@ -110,8 +120,10 @@ enum RoleMatrix {
         "vault.release_quarantine(uuid)": ["recoverer", "operator"],
         "vault.replace_quarantined(uuid, uuid[], uuid[], uuid, bytea[])": ["operator"],
         "vault.replace_sealed(uuid, uuid, uuid, uuid, uuid[], uuid[], uuid[], bytea[])": ["operator"],
+        "vault.request_items(uuid, integer, integer)": ["approver"],
         "vault.request_quarantine(uuid[], text, text)": ["recoverer", "operator"],
         "vault.request_recovery(text[], text, text)": ["recoverer"],
+        "vault.request_standing(uuid)": [],
         "vault.require_releasable(uuid, text)": [],
         "vault.require_rotation(uuid, text)": [],
         "vault.require_text(text, text, integer)": [],
@@ -137,6 +149,7 @@ enum RoleMatrix {
             ["operator"],
         "vault.superseded_token_versions()": ["ingest"],
         "vault.token_version_needs(integer)": ["operator"],
-        "vault.waiting_requests(integer)": ["approver"],
+        "vault.waiting_requests(integer, uuid)": ["approver"],
+        "vault.weekdays(text)": [],
     ]
 }

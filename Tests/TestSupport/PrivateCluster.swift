@@ -88,6 +88,8 @@ package final class PrivateCluster: @unchecked Sendable {
         ("vault_recoverer", "tokenvault_recoverer"), ("vault_recoverer2", "tokenvault_recoverer"),
         ("vault_approver", "tokenvault_approver"), ("vault_operator", "tokenvault_operator, tokenvault_ingest"),
         ("vault_auditor", "tokenvault_auditor"), ("vault_nobody", ""),
+        ("vault_approver2", "tokenvault_approver"),
+        ("vault_breaker", "tokenvault_recoverer, tokenvault_break_glass"),
     ]
 
     /// Runs SQL by the real psql; unaligned rows without headers come back.

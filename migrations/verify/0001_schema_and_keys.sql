@@ -164,7 +164,7 @@ BEGIN
     JOIN pg_catalog.pg_roles AS member ON member.oid = membership.member
     JOIN pg_catalog.pg_roles AS held ON held.oid = membership.roleid
     WHERE member.rolname IN ('tokenvault_owner', 'tokenvault_ingest', 'tokenvault_analyst', 'tokenvault_recoverer',
-                             'tokenvault_approver', 'tokenvault_operator', 'tokenvault_auditor');
+                             'tokenvault_approver', 'tokenvault_operator', 'tokenvault_auditor', 'tokenvault_break_glass');
     IF wrong IS NOT NULL THEN
         RAISE EXCEPTION 'excess privilege: %', wrong
             USING ERRCODE = 'TV020', HINT = 'Groups hold no other role; REVOKE it.';

@@ -1,4 +1,4 @@
--- verify 0005_recovery: policy, requests and release are as migrated and grant nothing else.
+-- verify 0005_recovery: requests and release are as migrated and grant nothing else.
 -- Reads the catalogue only. Raises TV020 and says what differs. A body is known by the SHA-256 of its text.
 
 DO $$
@@ -6,20 +6,8 @@ DECLARE
     wrong text;
 BEGIN
     WITH expected (name, columns, privileges) AS (VALUES
-        ('vault.policy',
-         'r domain text!, approvals_needed integer!, values_per_day integer!, request_validity interval!, '
-         'reason_pattern text, ticket_pattern text',
-         ''),
-        ('vault.recovery_request',
-         'r id uuid!, kind text!, requester name!, reason text!, ticket text, '
-         'created_at timestamp with time zone!, expires_at timestamp with time zone!, xid xid8!, '
-         'item_count integer!, approvals_needed integer!',
-         ''),
         ('vault.recovery_request_item',
          'r request uuid!, ordinal integer!, token uuid, domain text!, token_version integer, quarantine uuid',
-         ''),
-        ('vault.approval',
-         'r request uuid!, approver name!, decision text!, decided_at timestamp with time zone!',
          '')
     ), actual AS (
         SELECT format('%s.%s', namespace.nspname, class.relname) AS name, pg_get_userbyid(class.relowner) AS owner,
@@ -65,7 +53,6 @@ BEGIN
     END IF;
 
     WITH expected (name, definer, body, callers) AS (VALUES
-        ('vault.book_request(uuid, text, text, text[], text, text)', false, '956e04cbf1cb490b', ''),
         ('vault.force_flush()', false, '227f0d629b8d0a0f', ''),
         ('vault.record_outcome(uuid, text)', true, 'fe9787615646d6be',
          'tokenvault_operator, tokenvault_recoverer'),
@@ -78,8 +65,7 @@ BEGIN
         ('vault.request_quarantine(uuid[], text, text)', true, '62be3dcb9a9bc244',
          'tokenvault_operator, tokenvault_recoverer'),
         ('vault.request_recovery(text[], text, text)', true, '9faba7bcd48ea175',
-         'tokenvault_recoverer'),
-        ('vault.require_releasable(uuid, text)', false, 'a96614729af202af', '')
+         'tokenvault_recoverer')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
                function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,

@@ -6,22 +6,12 @@ DECLARE
     wrong text;
 BEGIN
     WITH expected (name, definer, body, callers) AS (VALUES
-        ('vault.decide_request(uuid, text)', true, '44c0bb3aa350cb25',
-         'tokenvault_approver'),
-        ('vault.policy_list()', true, 'db2cb645f9eb80d8',
-         'tokenvault_approver, tokenvault_auditor, tokenvault_operator, tokenvault_recoverer'),
         ('vault.quarantine_list(integer)', true, '6859454ef434f9c2',
          'tokenvault_auditor, tokenvault_operator, tokenvault_recoverer'),
         ('vault.register_key(uuid, text, text, integer, text, text[], bytea)', true, 'b4fd42e1e0b06e73',
          'tokenvault_operator'),
         ('vault.resolve_quarantine(uuid, text, text)', true, 'f9f11610c2dca544',
-         'tokenvault_operator'),
-        ('vault.set_policy(text, integer, integer, interval, text, text)', true, '4433e47e50072a04',
-         'tokenvault_operator'),
-        ('vault.status_summary()', true, 'e90bf8145696274d',
-         'tokenvault_auditor, tokenvault_operator'),
-        ('vault.waiting_requests(integer)', true, '81df9b2209649289',
-         'tokenvault_approver')
+         'tokenvault_operator')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
                function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,
