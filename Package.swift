@@ -33,7 +33,7 @@ let package = Package(
         .executableTarget(
             name: "tokenvault",
             dependencies: [
-                "Ingest", "Recovery", "Rotation", "VaultStore", "Tokenization", "SQS", "Keys", "Postgres",
+                "Ingest", "Recovery", "Rotation", "Erasure", "VaultStore", "Tokenization", "SQS", "Keys", "Postgres",
                 "VaultCrypto",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -50,6 +50,8 @@ let package = Package(
         .target(
             name: "Rotation", dependencies: ["VaultStore", "Tokenization", "Keys", "Postgres", "VaultCrypto"],
             swiftSettings: dialect),
+        .target(
+            name: "Erasure", dependencies: ["VaultStore", "Postgres", "VaultCrypto"], swiftSettings: dialect),
         .target(
             name: "VaultStore", dependencies: ["Postgres", "Tokenization", "Keys", "VaultCrypto"],
             swiftSettings: dialect),
@@ -77,6 +79,8 @@ let package = Package(
         .testTarget(name: "SQSTests", dependencies: ["SQS", "TestSupport"], swiftSettings: dialect),
         .testTarget(
             name: "RotationTests", dependencies: ["TestSupport", "Postgres", "tokenvault"], swiftSettings: dialect),
+        .testTarget(
+            name: "ErasureTests", dependencies: ["TestSupport", "Postgres", "tokenvault"], swiftSettings: dialect),
         .testTarget(
             name: "CommandTests", dependencies: ["TestSupport", "Postgres", "tokenvault"], swiftSettings: dialect),
     ],

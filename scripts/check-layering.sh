@@ -7,10 +7,11 @@ cd "$(dirname "$0")/.."
 
 # Module: what it may import of ours. Arrows go down this list only (design, section 11).
 arrows='
-tokenvault: Ingest Recovery Rotation VaultStore Tokenization SQS Keys Postgres VaultCrypto
+tokenvault: Ingest Recovery Rotation Erasure VaultStore Tokenization SQS Keys Postgres VaultCrypto
 Ingest: VaultStore Tokenization SQS Keys Postgres JSON VaultCrypto CLibZ
 Recovery: VaultStore Tokenization Keys Postgres VaultCrypto
 Rotation: VaultStore Tokenization Keys Postgres VaultCrypto
+Erasure: VaultStore Postgres VaultCrypto
 VaultStore: Tokenization Keys Postgres VaultCrypto
 Tokenization: Keys JSON VaultCrypto
 SQS: JSON VaultCrypto CLibCurl
@@ -19,7 +20,7 @@ JSON: CSimdjson
 Postgres: CLibPQ
 VaultCrypto: CLibCrypto CLibSodium
 '
-ours='tokenvault|Ingest|Recovery|Rotation|VaultStore|Tokenization|SQS|Keys|JSON|Postgres|VaultCrypto|CLib[A-Za-z]*|CSimdjson'
+ours='tokenvault|Ingest|Recovery|Rotation|Erasure|VaultStore|Tokenization|SQS|Keys|JSON|Postgres|VaultCrypto|CLib[A-Za-z]*|CSimdjson'
 
 check() {
     local status=0 module allowed found

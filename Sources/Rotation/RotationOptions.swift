@@ -7,6 +7,10 @@ package struct RotationProgress: Sendable {
     package let pass: Int
     package let done: Int
     package let total: Int
+
+    package init(step: String, pass: Int, done: Int, total: Int) {
+        (self.step, self.pass, self.done, self.total) = (step, pass, done, total)
+    }
 }
 
 /// How a rotation behaves. Set once by the command layer.

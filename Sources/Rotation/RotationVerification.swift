@@ -56,7 +56,7 @@ extension RotationRun {
             place = end.token
             report("originals", pass: 1, done: count, total: max(count, last.valuesDone))
         }
-        return [try compare(count, sum, last)]
+        return [try compare(count, sum, last, try store.rotationErasures(last.id))]
     }
 
     private mutating func verifyTokens(_ last: RotationRecord) throws -> [String] {
@@ -65,14 +65,16 @@ extension RotationRun {
         }
         let fingerprint = try ValueFingerprint(ingest, version: target)
         var (place, count, sum): (String?, Int, UInt128) = (nil, 0, 0)
-        var seen = 0
+        var (seen, missing) = (0, 0)
+        let erased = try store.rotationErasures(last.id)
         while true {
             let pairs = try store.rotationPairs(last.id, after: place, limit: options.pageSize)
             guard let end = pairs.last else { break }
             seen += pairs.count
             let tokens = pairs.compactMap { Token($0.new) }.filter { KnownDomain.named($0.domain) != nil }.map(\.bits)
             let originals = try store.rotationOriginals(last.id, tokens: tokens)
-            guard originals.count == tokens.count else { throw RotationError.differs("a new original is missing") }
+            missing += tokens.count - originals.count
+            guard missing <= erased.own else { throw RotationError.differs("a new original is missing") }
             try add(originals, fingerprint, &count, &sum)
             place = end.old
             report("originals", pass: 1, done: count, total: max(count, last.valuesDone))
@@ -80,7 +82,7 @@ extension RotationRun {
         guard seen > 0 || last.valuesDone == 0 else {
             return ["the old key is retired already, and its pairs of tokens with it; verify comes before retire"]
         }
-        var lines = [try compare(count, sum, last)]
+        var lines = [try compare(count, sum, last, erased)]
         let old = try store.rotationCensus().filter {
             ["original", "row"].contains($0.what) && $0.version != nil && $0.version != Int(target.number)
         }
@@ -89,11 +91,11 @@ extension RotationRun {
             throw RotationError.differs("tokens of an older version are left (\(found)); run it again")
         }
         lines.append("no original and no row is left under an older version")
-        lines += try verifyRows(last)
+        lines += try verifyRows(last, erasedRows: erased.rowChanges)
         return lines
     }
 
-    private mutating func verifyRows(_ last: RotationRecord) throws -> [String] {
+    private mutating func verifyRows(_ last: RotationRecord, erasedRows: Int) throws -> [String] {
         guard let text = last.rowsBefore, text != "{}" else { return ["no fingerprint of the rows was taken before"] }
         let before = try JSONDecoder().decode([String: RowFingerprint].self, from: Data(text.utf8))
         let after = try JSONDecoder().decode(
@@ -101,6 +103,9 @@ extension RotationRun {
         return try before.sorted { $0.key < $1.key }.map { name, old in
             guard let new = after[name] else { throw RotationError.differs("column \(name) is gone") }
             if new == old { return "\(name): \(old.rows) rows in \(old.groups) groups, as before" }
+            guard erasedRows == 0 else {
+                return "\(name): \(new.rows) rows, \(old.rows) before; erasures since have changed \(erasedRows) rows"
+            }
             guard new.rows > old.rows else {
                 throw RotationError.differs("\(name) has other groups of rows than before")
             }
@@ -131,7 +136,17 @@ extension RotationRun {
         if options.shouldStop() { throw RotationError.stopped }
     }
 
-    private func compare(_ count: Int, _ sum: UInt128, _ last: RotationRecord) throws -> String {
+    /// What was erased since is missing from the count, and its fingerprint from the sum.
+    private func compare(
+        _ count: Int, _ sum: UInt128, _ last: RotationRecord, _ erased: (own: Int, since: Int, rowChanges: Int)
+    ) throws -> String {
+        if erased.since > 0 {
+            guard count + erased.own >= last.valuesDone else {
+                throw RotationError.differs("\(count) values after and \(erased.own) erased, \(last.valuesDone) before")
+            }
+            return
+                "\(count) values, and \(erased.own) of this rotation erased since; fingerprints compare only without erasures"
+        }
         guard count == last.valuesDone, sum == last.valueSum else {
             throw RotationError.differs(
                 "\(count) values after, \(last.valuesDone) before, or their fingerprints differ")

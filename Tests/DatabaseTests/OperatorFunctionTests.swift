@@ -115,6 +115,12 @@ struct OperatorFunctionTests {
         #expect(try vault.session("vault_operator", "\(settle) 'lost', 'r');").states == ["TV020"])
         #expect(try vault.session("vault_operator", "\(settle) 'discarded', ' ');").states == ["TV020"])
         try vault.psql("vault_operator", "\(settle) 'replayed', 'fixed upstream')")
+        #expect(try vault.session("vault_operator", "\(settle) 'replayed', 'again');").states == ["TV001"])
+        // A replayed record keeps its sealed copy until it is discarded; that really deletes it, once.
+        let sealed = "SELECT sealed IS NOT NULL FROM vault.quarantine WHERE id = '\(Planted.quarantined)'"
+        #expect(try vault.psql("postgres", sealed) == "t")
+        try vault.psql("vault_operator", "\(settle) 'discarded', 'not needed')")
+        #expect(try vault.psql("postgres", sealed) == "f")
         #expect(try vault.session("vault_operator", "\(settle) 'discarded', 'again');").states == ["TV001"])
         #expect(
             try vault.session(
@@ -122,7 +128,7 @@ struct OperatorFunctionTests {
             ).states == ["TV004"])
         #expect(
             try vault.psql("vault_auditor", "SELECT action, reason FROM audit.event WHERE action ~ '^quarantine'")
-                == "quarantine.replay|fixed upstream")
+                == "quarantine.replay|fixed upstream\nquarantine.discard|not needed")
         #expect(
             try vault.psql("vault_recoverer", "SELECT id, cause, resolution FROM vault.quarantine_list(5)")
                 == "\(Planted.quarantined)|malformed_json|replayed")

@@ -61,6 +61,7 @@ BEGIN
             SELECT unnest(string_to_array(expected.privileges, ', '))
         ) AS held (privilege)
         WHERE held.privilege ~ '^(tokenvault_|PUBLIC )' AND held.privilege <> 'tokenvault_owner SELECT'
+          AND held.privilege <> 'tokenvault_owner DELETE'  -- 0008_erasure
           AND held.privilege NOT LIKE 'tokenvault_owner UPDATE(masked\_%'  -- 0007_rotation
     ) AS foreign_table;
     IF wrong IS NOT NULL THEN

@@ -21,7 +21,7 @@ BEGIN
          ''),
         ('vault.quarantine',
          'r id uuid!, run uuid, source text!, position text!, cause text!, truncated boolean!, body_mac bytea!, '
-         'data_key uuid!, sealed bytea!, created_at timestamp with time zone!, resolution text, '
+         'data_key uuid!, sealed bytea, created_at timestamp with time zone!, resolution text, '
          'resolved_at timestamp with time zone, resolved_by name',
          'tokenvault_ingest INSERT(body_mac), tokenvault_ingest INSERT(cause), '
          'tokenvault_ingest INSERT(created_at), tokenvault_ingest INSERT(data_key), '

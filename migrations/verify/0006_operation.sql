@@ -9,8 +9,6 @@ BEGIN
         ('vault.quarantine_list(integer)', true, '6859454ef434f9c2',
          'tokenvault_auditor, tokenvault_operator, tokenvault_recoverer'),
         ('vault.register_key(uuid, text, text, integer, text, text[], bytea)', true, 'b4fd42e1e0b06e73',
-         'tokenvault_operator'),
-        ('vault.resolve_quarantine(uuid, text, text)', true, 'f9f11610c2dca544',
          'tokenvault_operator')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,

@@ -27,6 +27,8 @@ struct Settings {
         case maxQuarantined = "max_quarantined"
         case pollSeconds = "poll_seconds"
         case visibilitySeconds = "visibility_seconds"
+        case backupRetentionDays = "backup_retention_days"
+        case retentionDays = "retention_days"
 
         var variable: String { "TOKENVAULT_" + rawValue.uppercased() }
     }

@@ -1,3 +1,4 @@
+import Erasure
 import Ingest
 import Keys
 import Postgres
@@ -40,6 +41,7 @@ struct Failure: Error {
         case let error as KeyringError: self.init(Self.status(error), "\(error)")
         case let error as IngestError: self.init(Self.status(error), "\(error)")
         case let error as RecoveryError: self.init(Self.status(error), "\(error)")
+        case let error as ErasureError: self.init(Self.status(error), "\(error)")
         case let error as RotationError: self.init(Self.status(error), "\(error)")
         case let error as DataKeyError: self.init(.doesNotVerify, "\(error)")
         case let error as SQSError: self.init(Self.status(error), "\(error)")
@@ -123,6 +125,13 @@ struct Failure: Error {
         case .crypto: .failed
         case .nothingToVerify: .inputMissing
         case .stillWritten, .stopped: .tryAgain
+        }
+    }
+
+    static func status(_ error: ErasureError) -> ExitStatus {
+        switch error {
+        case .database(let error): status(error)
+        case .stopped: .tryAgain
         }
     }
 

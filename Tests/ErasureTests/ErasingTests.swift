@@ -1,0 +1,206 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("Erasing")
+struct ErasingTests {
+    @Test("a user removes what only that user has, keeps and names what others have, and never says who it is")
+    func user() throws {
+        let house = try Household("erase_user")
+        defer { house.vault.remove() }
+        let (own, shared) = (try house.token(Household.alone), try house.token(Household.together))
+        let before = try house.fingerprint()
+        let dry = try house.erase(["--dry-run", "--json"], user: "alice").succeeded()
+        #expect(try house.fingerprint() == before, "a dry run has changed something")
+        #expect(
+            dry.standardOutput.contains("{\"token\":\"\(own)\",\"outcome\":\"to_erase\",\"rows\":2,\"other_users\":0}"))
+        #expect(
+            dry.standardOutput.contains("{\"token\":\"\(shared)\",\"outcome\":\"kept\",\"rows\":2,\"other_users\":1}"))
+
+        let done = try house.erase(["--json"], user: "alice").succeeded()
+        #expect(done.standardOutput.contains("{\"token\":\"\(own)\",\"outcome\":\"erased\""))
+        #expect(done.standardOutput.contains("{\"token\":\"\(shared)\",\"outcome\":\"kept\""))
+        #expect(done.standardOutput.contains("\"originals\":2,"))
+        #expect(done.standardError.contains("audit receipt:"))
+        #expect(try house.recover(own).status == 1)
+        #expect(try house.recover(shared).standardOutput == "\(shared)\t\(Household.together)\n")
+        #expect(try house.count("SELECT count(*) FROM public.user_logins WHERE masked_ip = '\(own)'") == 2)
+        #expect(try house.count("SELECT count(*) FROM vault.erased_token") == 2)
+        #expect(try house.count("SELECT count(*) FROM vault.erasure_item") == 0)
+
+        let said =
+            dry.standardOutput + dry.standardError + done.standardOutput + done.standardError
+            + (try house.vault.query("SELECT event::text FROM audit.event AS event"))
+            + (try house.vault.query("SELECT erasure::text FROM vault.erasure AS erasure"))
+        #expect(!said.contains("alice"))
+        #expect(said.contains("erase.request"))
+        #expect(said.contains("erase.plan"))
+
+        // Nothing is left to do, and saying it twice does nothing twice.
+        let again = try house.erase(["--json"], user: "alice").succeeded()
+        #expect(again.standardOutput.contains("\"originals\":0,"))
+    }
+
+    @Test(
+        "a user's rows are cleared of every token and network, or deleted; other users' rows stay",
+        arguments: ["clear", "delete"])
+    func rows(_ mode: String) throws {
+        let house = try Household("erase_rows_\(mode)")
+        defer { house.vault.remove() }
+        let others =
+            "SELECT string_agg(login::text, '+' ORDER BY login::text) FROM public.user_logins AS login WHERE user_id <> 'alice'"
+        let before = try house.vault.query(others)
+        try house.erase(["--masked-rows", mode], user: "alice").succeeded()
+        #expect(try house.vault.query(others) == before)
+        #expect(
+            try house.vault.query(
+                "SELECT count(*), count(masked_ip), count(masked_device_id), count(masked_ip_net), count(locale) FROM public.user_logins WHERE user_id = 'alice'"
+            ) == (mode == "clear" ? "3|0|0|0|3" : "0|0|0|0|0"))
+        #expect(try house.danglingTokens() == 0)
+        #expect(try house.count("SELECT count(*) FROM vault.original") == 6)
+    }
+
+    @Test("shared values too, when told so: others' rows are cleared of them, never deleted")
+    func sharedToo() throws {
+        let house = try Household("erase_shared")
+        defer { house.vault.remove() }
+        try house.erase(["--masked-rows", "delete", "--shared", "erase"], user: "alice").succeeded()
+        #expect(try house.count("SELECT count(*) FROM public.user_logins WHERE user_id = 'bob'") == 2)
+        #expect(
+            try house.vault.query(
+                "SELECT count(masked_ip), count(masked_device_id), count(masked_ip_net) FROM public.user_logins WHERE user_id = 'bob'"
+            ) == "1|1|1")
+        #expect(try house.danglingTokens() == 0)
+        #expect(try house.count("SELECT count(*) FROM vault.original") == 4)
+    }
+
+    @Test("a token keeps it while two users have it, and clears or deletes only rows that hold it")
+    func tokens() throws {
+        let house = try Household("erase_tokens")
+        defer { house.vault.remove() }
+        let shared = try house.token(Household.together)
+        let own = try house.token(Household.alone)
+        let absent = "ip_v1_000000000000000000000000000000ab"
+        let kept = try house.erase([shared, absent]).succeeded()
+        #expect(kept.standardOutput.contains("kept"))
+        #expect(kept.standardOutput.contains("absent"))
+        #expect(try house.recover(shared).status == 0)
+
+        let list = try house.vault.file("tokens", "\(shared)\n\(own)\n")
+        let report = try house.erase(["--from", list, "--shared", "erase", "--masked-rows", "clear"]).succeeded()
+        #expect(report.standardOutput.contains(#/rows cleared +4/#))
+        #expect(
+            try house.count("SELECT count(*) FROM public.user_logins WHERE masked_ip IN ('\(shared)', '\(own)')") == 0)
+        // The address went from four rows, with its network; devices stay.
+        #expect(
+            try house.vault.query(
+                "SELECT count(masked_ip), count(masked_ip_net), count(masked_device_id) FROM public.user_logins")
+                == "2|2|6")
+        let device = try house.token("PHONE-C", "device_id")
+        try house.erase([device, "--masked-rows", "delete"]).succeeded()
+        #expect(try house.count("SELECT count(*) FROM public.user_logins WHERE user_id = 'carol'") == 0)
+        #expect(try house.danglingTokens() == 0)
+    }
+
+    @Test("leaves what it erased in the places it names, and nowhere else on the disk")
+    func search() throws {
+        let house = try Household("erase_search")
+        defer { house.vault.remove() }
+        let token = try house.token(Household.alone)
+        #expect(try house.places(of: token) == ["public.user_logins", "vault.original"])
+        try house.erase(["--masked-rows", "delete"], user: "alice").succeeded()
+        #expect(try house.places(of: token) == ["audit.event", "vault.erased_token"])
+
+        _ = try house.vault.query("CHECKPOINT")
+        #expect(try house.relationsOnDisk(holding: token).contains("vault.original"), "the search finds nothing at all")
+
+        // On the disk as well: rewrite what held it, as the runbook says.
+        for table in [
+            "public.user_logins", "vault.original", "vault.erasure_item", "vault.token_successor",
+            "pg_catalog.pg_statistic",
+        ] { _ = try house.vault.query("VACUUM (FULL, ANALYZE) \(table)") }
+        _ = try house.vault.query("CHECKPOINT")
+        let names = try house.relationsOnDisk(holding: token)
+        #expect(names == ["audit.event", "vault.erased_token", "vault.erased_token_pkey"])
+    }
+
+    @Test("says until when backups hold it, from the configuration, and what it does not know")
+    func receipt() throws {
+        let house = try Household("erase_receipt")
+        defer { house.vault.remove() }
+        let bad = try house.vault.file("bad.ndjson", "{\"user_id\": \"alice\", \"ip\": \"1.2.3.4/8\"}\n")
+        #expect(try house.vault.tokenvault("vault_ingest", ["ingest", bad]).status == 3)
+        let token = try house.token(Household.alone)
+        let unknown = try house.erase(["--dry-run", token]).succeeded()
+        #expect(unknown.standardOutput.contains("backups: unknown until when; set backup_retention_days"))
+        #expect(unknown.standardOutput.contains("quarantine: 1 sealed records cannot be searched"))
+        let known = try house.vault.tokenvault(
+            "vault_operator", ["erase", "--reason", "r", "--ticket", "t", token],
+            environment: ["TOKENVAULT_BACKUP_RETENTION_DAYS": "30"]
+        ).succeeded()
+        let day = String(Date(timeIntervalSinceNow: 31 * 86_400).formatted(.iso8601).prefix(10))
+        #expect(known.standardOutput.contains("backups: until \(day)"))
+        let wrong = try house.vault.tokenvault(
+            "vault_operator", ["erase", "--reason", "r", "--ticket", "t", token],
+            environment: ["TOKENVAULT_BACKUP_RETENTION_DAYS": "a month"])
+        #expect(wrong.status == 78)
+
+        // What the receipt advises: discarding deletes the sealed record.
+        let id = try house.vault.query("SELECT id FROM vault.quarantine")
+        try house.vault.tokenvault("vault_operator", ["quarantine", "discard", "--reason", "erasure", id]).succeeded()
+        #expect(try house.erase(["--dry-run", token]).standardOutput.contains("quarantine:") == false)
+    }
+
+    @Test("is for the operator alone, and asks for one subject, a reason and a ticket")
+    func refusals() throws {
+        let house = try Household("erase_refusals")
+        defer { house.vault.remove() }
+        let token = try house.token(Household.alone)
+        let before = try house.fingerprint()
+        for login in [
+            "vault_ingest", "vault_recoverer", "vault_approver", "vault_auditor", "vault_analyst", "vault_nobody",
+        ] {
+            let refused = try house.erase([token], as: login)
+            #expect(refused.status == 77, "\(login): \(refused.standardError)")
+            let expiry = try house.vault.tokenvault(login, ["expire", "--older-than", "1"])
+            #expect(expiry.status == 77, "\(login): \(expiry.standardError)")
+        }
+        #expect(try house.erase([]).status == 64)
+        #expect(try house.erase([token], user: "alice").status == 64)
+        #expect(try house.erase(["--masked-rows", "shred", token]).status == 64)
+        let malformed = try house.erase(["192.0.2.1"])
+        #expect(malformed.status == 64 && !malformed.standardError.contains("192.0.2.1"))
+        #expect(try house.vault.tokenvault("vault_operator", ["erase", token]).status == 64)
+        #expect(try house.fingerprint() == before)
+    }
+
+    @Test("works on an adopted table of the exercise, without a network column")
+    func adopted() throws {
+        let cluster = try PrivateCluster.shared.get()
+        try cluster.makeDatabase("erase_adopted")
+        try cluster.psql(
+            user: "vault_admin", database: "erase_adopted",
+            """
+            CREATE TABLE public.user_logins (user_id varchar(128), device_type varchar(32), masked_ip varchar(256),
+                masked_device_id varchar(256), locale varchar(32), app_version integer, create_date date);
+            INSERT INTO public.user_logins VALUES ('alice', 'ios', 'an old mask', 'another', NULL, 2003000, '2026-01-02');
+            """)
+        let vault = try LiveVault(adopting: "erase_adopted", on: cluster)
+        defer { vault.remove() }
+        try vault.tokenvault("vault_admin", ["database", "create-roles"]).succeeded()
+        try vault.tokenvault("vault_admin", ["database", "migrate"]).succeeded()
+        try cluster.makeLogins()
+        try vault.tokenvault("vault_operator", ["keys", "generate"]).succeeded()
+        let file = try vault.file("a.ndjson", Household.records.joined(separator: "\n") + "\n")
+        try vault.tokenvault("vault_ingest", ["ingest", file]).succeeded()
+        try vault.tokenvault("vault_admin", ["database", "verify"]).succeeded()
+        let clear = ["erase", "--reason", "r", "--ticket", "t", "--user-id", "alice", "--masked-rows"]
+        try vault.tokenvault("vault_operator", clear + ["clear"]).succeeded()
+        #expect(
+            try vault.query("SELECT count(*), count(masked_ip) FROM public.user_logins WHERE user_id = 'alice'")
+                == "4|0")
+        try vault.tokenvault("vault_operator", clear + ["delete"]).succeeded()
+        #expect(try vault.query("SELECT count(*) FROM public.user_logins WHERE user_id = 'alice'") == "0")
+        #expect(try vault.query("SELECT count(*) FROM public.user_logins") == "3")
+    }
+}
