@@ -33,7 +33,8 @@ let package = Package(
         .executableTarget(
             name: "tokenvault",
             dependencies: [
-                "Ingest", "Recovery", "Rotation", "Erasure", "VaultStore", "Tokenization", "SQS", "Keys", "Postgres",
+                "Ingest", "Recovery", "Rotation", "Erasure", "Doctor", "VaultStore", "Tokenization", "SQS", "Keys",
+                "Postgres",
                 "VaultCrypto",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -52,6 +53,9 @@ let package = Package(
             swiftSettings: dialect),
         .target(
             name: "Erasure", dependencies: ["VaultStore", "Postgres", "VaultCrypto"], swiftSettings: dialect),
+        .target(
+            name: "Doctor", dependencies: ["VaultStore", "SQS", "Keys", "Postgres", "VaultCrypto"],
+            swiftSettings: dialect),
         .target(
             name: "VaultStore", dependencies: ["Postgres", "Tokenization", "Keys", "VaultCrypto"],
             swiftSettings: dialect),
@@ -75,8 +79,12 @@ let package = Package(
             exclude: ["Vectors"], swiftSettings: dialect),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: dialect),
         .testTarget(
-            name: "DatabaseTests", dependencies: ["Postgres", "VaultCrypto", "TestSupport"], swiftSettings: dialect),
+            name: "DatabaseTests", dependencies: ["VaultStore", "Postgres", "VaultCrypto", "TestSupport"],
+            swiftSettings: dialect),
         .testTarget(name: "SQSTests", dependencies: ["SQS", "TestSupport"], swiftSettings: dialect),
+        .testTarget(
+            name: "DoctorTests", dependencies: ["Doctor", "TestSupport", "Postgres", "tokenvault"],
+            swiftSettings: dialect),
         .testTarget(
             name: "RotationTests", dependencies: ["TestSupport", "Postgres", "tokenvault"], swiftSettings: dialect),
         .testTarget(

@@ -25,6 +25,20 @@ package enum ProtectedFile {
         return contents
     }
 
+    /// Checks what ``read(path:limit:)`` checks, without reading.
+    package static func examine(path: String) throws(KeyringError) {
+        let file = unsafe open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
+        guard file >= 0 else { throw openingError(errno, path: path) }
+        defer { close(file) }
+        _ = try checkedSize(of: file, path: path, limit: KeyringText.byteLimit)
+    }
+
+    /// How many names (hard links) the file has; 0 when it cannot be examined.
+    package static func nameCount(path: String) -> Int {
+        var status = stat()
+        return unsafe lstat(path, &status) == 0 ? Int(status.st_nlink) : 0
+    }
+
     private static func openingError(_ code: Int32, path: String) -> KeyringError {
         switch code {
         case ENOENT, ENOTDIR: .missing(path: path)

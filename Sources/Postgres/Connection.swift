@@ -10,7 +10,7 @@ internal import CLibPQ
     // @unchecked: one owner; libpq binds a connection to no thread.
     private static let binary: Int32 = 1  // result format: bytea without hex
 
-    private let handle: OpaquePointer  // PGconn *
+    let handle: OpaquePointer  // PGconn *
 
     private init(adopting handle: OpaquePointer) { unsafe self.handle = handle }
 

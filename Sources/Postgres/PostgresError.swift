@@ -53,6 +53,8 @@ extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
             "\(purpose) was refused (SQLSTATE 25006): the server is a read-only standby; connect to the primary"
         case .refused(let purpose, .diskFull, _, _, _):
             "\(purpose) failed (SQLSTATE 53100): the database server's disk is full; free space there and run again"
+        case .refused(let purpose, let state, _, let message, _) where state.meansOutdatedServer(message):
+            "\(purpose) failed (SQLSTATE \(state.code)): the server cannot load one of its own libraries, as after an upgrade of PostgreSQL while it runs; restart the server"
         case .refused(_, let state, _, let message, let hint) where state.isVaultsOwn:
             message + (hint.map { "; \($0)" } ?? "") + " (\(state.code))"
         case .refused(let purpose, let state, _, _, _) where SQLState.undefinedPrimitive.contains(state):

@@ -29,4 +29,11 @@ package struct SQLState: Hashable, Sendable {
 
     /// The data, not the server, is at fault: class 22 (data exception) and 23 (integrity).
     package var isData: Bool { code.hasPrefix("22") || code.hasPrefix("23") }
+
+    /// "could not load library …: undefined symbol": the files on disk are newer than the running server.
+    ///
+    /// The code depends on what `errno` happens to hold, so the message decides where it is English.
+    package func meansOutdatedServer(_ message: String) -> Bool {
+        code == "58P01" || message.hasPrefix("could not load library")
+    }
 }

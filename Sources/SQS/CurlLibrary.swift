@@ -25,3 +25,19 @@ enum CurlLibrary {
         if let readiness { throw readiness }
     }
 }
+
+/// For `doctor`: the libcurl that this process runs with.
+package enum CurlVersion {
+    package static var text: String {
+        guard let info = unsafe tv_curl_version() else { return "unknown" }
+        return unsafe String(cString: info.pointee.version)
+    }
+
+    /// `nil` when it will do; otherwise why not.
+    package static var fault: SQSError? {
+        do throws(SQSError) {
+            try CurlLibrary.check()
+            return nil
+        } catch { return error }
+    }
+}

@@ -16,6 +16,9 @@ package enum ProcessHardening {
         return warnings + memoryLockWarning()
     }
 
+    /// Whether a core file of this process is impossible: what ``apply()`` asked for really holds.
+    package static var isUndumpable: Bool { tokenvault_is_dumpable() == 0 }
+
     private static func memoryLockWarning() -> [String] {
         guard let probe = try? SecretBytes(randomCount: 32), probe.isLocked else {
             return ["cannot lock memory: keys may be written to swap; raise the limit (`ulimit -l`)"]

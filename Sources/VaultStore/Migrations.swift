@@ -1,5 +1,6 @@
 package import Foundation
 package import Postgres
+import VaultCrypto
 
 /// One file of `migrations/`: `0001_name.sql`.
 package struct Migration: Sendable {
@@ -30,6 +31,9 @@ package struct Migration: Sendable {
         guard let text = try? String(contentsOf: url, encoding: .utf8) else { throw .folderMissing(url.path) }
         return text
     }
+
+    /// SHA-256 of the file, in hexadecimal, as `vault.schema_migration` keeps it.
+    var checksum: String { Hex.encode(SHA256.hash(Array(script.utf8))) }
 
     /// The script without its own BEGIN and COMMIT, which stand alone on their lines for `psql -f`.
     var statements: String {
@@ -158,7 +162,10 @@ extension VaultStore {
         do {
             try connection.runTrustedScript("running a script", script)
         } catch {
-            guard case .refused(_, let state, _, let message, let hint) = error else { throw .database(error) }
+            guard case .refused(_, let state, _, let message, let hint) = error, !state.meansOutdatedServer(message)
+            else {
+                throw .database(error)
+            }
             throw .failed(file: file, reason: "\(message) (SQLSTATE \(state.code))" + (hint.map { "; \($0)" } ?? ""))
         }
     }

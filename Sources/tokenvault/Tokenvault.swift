@@ -20,7 +20,7 @@ struct Tokenvault: ParsableCommand {
         subcommands: [
             DatabaseCommand.self, KeysCommand.self, IngestCommand.self, TokenizeCommand.self, DuplicatesCommand.self,
             RecoverCommand.self, AuditCommand.self, QuarantineCommand.self, EraseCommand.self, ExpireCommand.self,
-            RotateCommand.self, StatusCommand.self,
+            RotateCommand.self, StatusCommand.self, DoctorCommand.self,
         ])
 
     static func main() {

@@ -1,6 +1,7 @@
 import Postgres
 import TestSupport
 import Testing
+import VaultStore
 
 @Suite("Role matrix")
 struct RoleMatrixTests {

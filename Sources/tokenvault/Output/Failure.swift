@@ -58,8 +58,9 @@ struct Failure: Error {
         case .unreachable, .connectionLost: return .unavailable
         case .commitUnknown, .notCommitted: return .tryAgain
         case .nulInText, .outOfMemory: return .failed
-        case .refused(_, let state, _, _, _):
+        case .refused(_, let state, _, let message, _):
             switch state {
+            case _ where state.meansOutdatedServer(message): return .unavailable
             case .waitsForApproval, .fileAdvancedByAnother, .diskFull: return .tryAgain
             case .insufficientPrivilege: return .refused
             case .readOnlyTransaction: return .badConfiguration

@@ -1,20 +1,23 @@
 /// Who may do what: every object of the product, and every privilege that a group has on it. docs/ROLES.md in code.
 ///
 /// What is not listed is forbidden; an object that is not listed fails the test.
-enum RoleMatrix {
+package enum RoleMatrix {
     /// Each group, by the login role that has nothing else; `public` is a login role without a group.
-    static let groups = ["ingest", "analyst", "recoverer", "approver", "operator", "auditor", "break_glass", "public"]
+    package static let groups = [
+        "ingest", "analyst", "recoverer", "approver", "operator", "auditor", "break_glass", "public",
+    ]
 
-    static let schemas: [String: [String: Set<String>]] = [
+    package static let schemas: [String: [String: Set<String>]] = [
         "vault": Dictionary(
             uniqueKeysWithValues: ["ingest", "recoverer", "approver", "operator", "auditor"].map { ($0, ["USAGE"]) }),
         "audit": ["auditor": ["USAGE"]],
         "public": Dictionary(uniqueKeysWithValues: groups.map { ($0, ["USAGE"]) }),
     ]
 
-    static let database: [String: Set<String>] = Dictionary(uniqueKeysWithValues: groups.map { ($0, ["CONNECT"]) })
+    package static let database: [String: Set<String>] = Dictionary(
+        uniqueKeysWithValues: groups.map { ($0, ["CONNECT"]) })
 
-    static let relations: [String: [String: Set<String>]] = [
+    package static let relations: [String: [String: Set<String>]] = [
         "audit.event": ["auditor": ["SELECT"]],
         "audit.head": ["auditor": ["SELECT"]],
         "public.duplicate_devices": ["analyst": ["SELECT"]],
@@ -48,7 +51,7 @@ enum RoleMatrix {
     ]
 
     /// Privileges on single columns, where the whole relation is not granted.
-    static let columns: [String: [String: Set<String>]] = {
+    package static let columns: [String: [String: Set<String>]] = {
         let known = ["id", "run", "source", "position", "cause", "truncated", "body_mac", "data_key", "created_at"]
         var columns: [String: [String: Set<String>]] = [:]
         for column in known { columns["vault.quarantine.\(column)"] = ["ingest": ["INSERT"], "operator": ["SELECT"]] }
@@ -63,7 +66,7 @@ enum RoleMatrix {
     }()
 
     /// Every function, and the groups that may call it.
-    static let functions: [String: Set<String>] = [
+    package static let functions: [String: Set<String>] = [
         "audit.append(text, text, text, text, text)": [],
         "audit.append_many(text, text[], text, text, text)": [],
         "audit.field(bytea)": [],

@@ -1,0 +1,122 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("Doctor", .serialized)
+struct DoctorTests {
+    @Test(
+        "finds nothing wrong with a vault in order, whoever asks",
+        arguments: PrivateCluster.logins.map(\.login) + ["vault_admin", "postgres"])
+    func healthy(_ user: String) throws {
+        try ingest()
+        let (status, lines) = try Patient.shared.get().examine(user)
+        let wrong = lines.filter(\.isWrong)
+        #expect(wrong.isEmpty, "\(wrong.map { "\($0) → \($0.remedy ?? "")" }.joined(separator: "\n"))")
+        #expect(status == 0)
+        let unchecked = Set(lines.filter { $0.verdict == "not_checked" }.map(\.check))
+        switch user {
+        case "vault_admin", "postgres": #expect(unchecked == ["recovery-keyring"])
+        case "vault_operator": #expect(unchecked == ["recovery-keyring", "migrations", "messages"])
+        default: #expect(unchecked.contains("messages"))
+        }
+    }
+
+    @Test("names what is broken, and its remedy mends it", arguments: Breakage.all)
+    func broken(_ breakage: Breakage) throws {
+        try ingest()
+        let patient = try Patient.shared.get()
+        try perform(breakage.deed)
+        let (status, lines) = try patient.examine(breakage.user)
+        let found = lines.first {
+            $0.check == breakage.check && $0.verdict == breakage.verdict && $0.message.contains(breakage.named)
+        }
+        #expect(found != nil, "only \(lines.filter(\.isWrong).map(\.description).joined(separator: "\n"))")
+        #expect(status == (lines.contains { $0.verdict == "failure" } ? 1 : 0))
+        if let undo = breakage.undo {
+            #expect(found?.remedy?.isEmpty == false)
+            try perform(undo)
+        } else {
+            #expect(found.map { ["sql", "shell"].contains($0.remedy_kind) } == true)
+            try patient.mend(lines)
+        }
+        let after = try patient.examine("vault_operator")
+        let wrong = after.lines.filter(\.isWrong)
+        #expect(wrong.isEmpty, "still: \(wrong.map(\.description).joined(separator: "\n"))")
+        #expect(after.status == 0)
+    }
+
+    @Test("says 69 where no server answers, and looks at the host all the same")
+    func unreachable() throws {
+        let (status, lines) = try Patient.shared.get().examine(
+            "vault_nobody", environment: ["TOKENVAULT_DATABASE": "host=/nowhere"])
+        #expect(status == 69)
+        #expect(lines.contains { $0.check == "database" && $0.verdict == "failure" })
+        #expect(lines.contains { $0.check == "libraries" && $0.verdict == "ok" })
+    }
+
+    @Test("says 69 and to restart the server, where it can no longer load its own libraries")
+    func outdatedServer() throws {
+        let cluster = try PrivateCluster(purpose: "outdated")
+        defer { cluster.stop() }
+        let vault = try LiveVault(adopting: "tokenvault", on: cluster)
+        defer { vault.remove() }
+        // What dlopen says of a library with undefined symbols, it says of one that is no library.
+        let library = cluster.folder.appending(path: "plpgsql.so").path
+        try Command("/bin/sh", ["-c", "printf broken >\(library); chmod 755 \(library)"]).check()
+        _ = try vault.query("UPDATE pg_proc SET probin = '\(library)' WHERE probin LIKE '%plpgsql'")
+        let finished = try vault.tokenvault("vault_admin", ["doctor"])
+        #expect(finished.status == 69)
+        #expect(finished.standardOutput.contains("restart the PostgreSQL server"))
+        let other = try vault.tokenvault("vault_admin", ["database", "create-roles"])
+        #expect(other.status == 69, "\(other.standardError)")
+        #expect(other.standardError.contains("restart"), "\(other.standardError)")
+    }
+
+    @Test("tells a standby")
+    func standby() throws {
+        let cluster = try PrivateCluster(purpose: "standby")
+        defer { cluster.stop() }
+        let vault = try LiveVault(adopting: "tokenvault", on: cluster)
+        defer { vault.remove() }
+        try cluster.control("stop-fast")
+        try Data().write(to: cluster.dataFolder.appending(path: "standby.signal"))
+        try cluster.control("start")
+        let finished = try vault.tokenvault("vault_admin", ["doctor"])
+        #expect(finished.status == 1)
+        #expect(finished.standardOutput.contains("read-only standby"))
+    }
+
+    @Test("warns where both keyrings are on one host, where a password is in the environment, where a crash would tell")
+    func host() throws {
+        let patient = try Patient.shared.get()
+        let (status, lines) = try patient.examine(
+            "vault_ingest",
+            environment: [
+                "TOKENVAULT_RECOVERY_KEYRING": patient.vault.folder.appending(path: "recovery.keyring").path,
+                "PGPASSWORD": "x", "SWIFT_BACKTRACE": "",
+            ])
+        #expect(status == 0)
+        let warnings = Set(lines.filter { $0.verdict == "warning" }.map(\.check))
+        #expect(warnings == ["keyrings-together", "environment", "backtrace"])
+    }
+
+    private func perform(_ deed: Breakage.Deed) throws {
+        let vault = try Patient.shared.get().vault
+        switch deed {
+        case .sql(let text): _ = try vault.query(text)
+        case .shell(let text): try Command("/bin/sh", ["-c", text], environment: ["V": vault.folder.path]).check()
+        }
+    }
+
+    /// One run, so that data keys and seals stand.
+    private func ingest() throws {
+        struct Once {
+            static let done = Result {
+                let vault = try Patient.shared.get().vault
+                let file = try vault.file("logins.ndjson", try LiveVault.records(20))
+                try vault.tokenvault("vault_ingest", ["ingest", file]).succeeded()
+            }
+        }
+        _ = try Once.done.get()
+    }
+}
