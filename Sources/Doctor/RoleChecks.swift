@@ -79,6 +79,11 @@ enum RoleChecks {
             let remedy = Finding.Remedy.sql("REVOKE \(taken) FROM \(login.name);", as: .administrator)
             conflict.fails ? findings.failure("logins", message, remedy) : findings.warning("logins", message, remedy)
         }
+        if login.holds.contains("tokenvault_break_glass"), !login.holds.contains("tokenvault_recoverer") {
+            findings.warning(
+                "logins", "\(login.name) is in tokenvault_break_glass alone, which gives it nothing",
+                .sql("REVOKE tokenvault_break_glass FROM \(login.name);", as: .administrator))
+        }
         let holdsIngestOnly = login.holds.contains("tokenvault_ingest") && !login.holds.contains("tokenvault_analyst")
         if holdsIngestOnly, login.readsLogins, login.holds.isDisjoint(with: farReaching.union([owner])),
             !login.attributes.contains("SUPERUSER")

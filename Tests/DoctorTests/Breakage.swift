@@ -89,6 +89,8 @@ struct Breakage: Sendable, CustomTestStringConvertible {
         Breakage("GRANT tokenvault_analyst TO vault_ingest", "logins", "test guesses"),
         Breakage(
             "GRANT tokenvault_auditor TO vault_recoverer", "logins", "one of those it watches", verdict: "warning"),
+        Breakage(
+            "GRANT tokenvault_break_glass TO vault_nobody", "logins", "which gives it nothing", verdict: "warning"),
         Breakage("ALTER ROLE vault_recoverer SUPERUSER", "logins", "vault_recoverer has SUPERUSER"),
         Breakage("ALTER ROLE vault_analyst CREATEROLE", "logins", "vault_analyst has CREATEROLE"),
         Breakage("GRANT pg_read_all_data TO vault_ingest", "logins", "member of pg_read_all_data"),
