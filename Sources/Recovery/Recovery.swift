@@ -26,7 +26,7 @@ package struct RecoveryCounts: Sendable {
 package struct Recovery: ~Copyable {
     private static let page = 10_000
 
-    private var store: VaultStore
+    var store: VaultStore
     private let keyring: RecoveryKeyring
 
     package init(_ store: consuming VaultStore, keyring: consuming RecoveryKeyring) {

@@ -15,7 +15,7 @@ extension RecoveryError: CustomStringConvertible {
         case .database(let error): "\(error)"
         case .keyring(let error): "\(error)"
         case .waitsForApproval(let request, let approvals):
-            "request \(request) needs \(approvals) approval(s), which this release cannot collect yet; an operator can lower approvals_needed in vault.policy (vault.set_policy)"
+            "request \(request) waits for \(approvals) more approval(s); nothing was released"
         }
     }
 }

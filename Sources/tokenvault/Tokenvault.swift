@@ -19,8 +19,8 @@ struct Tokenvault: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             DatabaseCommand.self, KeysCommand.self, IngestCommand.self, TokenizeCommand.self, DuplicatesCommand.self,
-            RecoverCommand.self, AuditCommand.self, QuarantineCommand.self, EraseCommand.self, ExpireCommand.self,
-            RotateCommand.self, StatusCommand.self, DoctorCommand.self,
+            RecoverCommand.self, ApprovalsCommand.self, PolicyCommand.self, AuditCommand.self, QuarantineCommand.self,
+            EraseCommand.self, ExpireCommand.self, RotateCommand.self, StatusCommand.self, DoctorCommand.self,
         ])
 
     static func main() {

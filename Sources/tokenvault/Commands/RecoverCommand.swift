@@ -14,13 +14,28 @@ struct RecoverCommand: ParsableCommand {
             Needs a role in tokenvault_recoverer and a recovery keyring. One audit event a token is committed before anything \
             is released; its receipt goes to standard error before the first value. Prints TOKEN<TAB>VALUE in the order asked.
 
+            Where the policy asks for approvals, the request's id is printed and the exit code is 75; --request ID finishes it \
+            once it is approved. --break-glass, for members of tokenvault_break_glass, waits for nobody and is reported loudly.
+
               tokenvault recover --reason "customer asks for export" --ticket DPO-17 ip_v1_0123456789abcdef0123456789abcdef
             """)
 
     @OptionGroup var database: DatabaseOptions
     @OptionGroup var keyring: RecoveryKeyringOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup var why: ReasonOptions
+
+    @Option(help: "Why, for the audit log. Never put a personal value here.")
+    var reason: String?
+
+    @Option(help: ArgumentHelp("The ticket this belongs to, for the audit log.", valueName: "id"))
+    var ticket: String?
+
+    @Option(
+        name: .customLong("request"), help: ArgumentHelp("Finish a request made earlier.", valueName: "id"))
+    var finishing: String?
+
+    @Flag(help: "In an emergency: at once, without approvals and hours, within a limit of its own.")
+    var breakGlass = false
 
     @Option(
         name: .customLong("from"),
@@ -36,18 +51,26 @@ struct RecoverCommand: ParsableCommand {
     var tokens: [String] = []
 
     func run() throws {
-        let tokens = try requestedTokens()
+        try checkSource()
+        let tokens = try finishing == nil ? requestedTokens() : []
         let settings = try database.settings()
         let keyring = try keyring.load(settings)
         var recovery = Recovery(try database.openChecked(), keyring: keyring)
+        if breakGlass { try recovery.askForBreakGlass() }
+        let standing = try standingRequest(&recovery)
         let destination = try Destination(outputFile)
-
-        let request = try recovery.request(tokens, reason: why.reason, ticket: why.ticket)
-        Messages.receipt(request.receipt)
-        guard request.approvalsNeeded == 0 else {
-            throw RecoveryError.waitsForApproval(request: Hex.encode(request.id), approvals: request.approvalsNeeded)
+        var hook: NotifyHook?
+        defer { hook?.finish() }
+        let request: UInt128
+        if let standing {
+            request = standing
+        } else {
+            let booked = try recovery.request(tokens, reason: reason ?? "", ticket: ticket ?? "")
+            Messages.receipt(booked.receipt)
+            request = booked.id
+            hook = try settle(request, &recovery, settings)
         }
-        let counts = try recovery.open(request: request.id) { token, result in
+        let counts = try recovery.open(request: request) { token, result in
             switch result {
             case .value(let bytes): try write(token, bytes, to: destination)
             case .absent: Messages.warning("\(token): no value is stored for this token")
@@ -56,10 +79,15 @@ struct RecoverCommand: ParsableCommand {
         }
         try destination.output.flush()
         if counts.failed > 0 {
-            throw Failure(.doesNotVerify, "\(counts.failed) of \(tokens.count) values cannot be opened")
+            throw Failure(
+                .doesNotVerify,
+                "\(counts.failed) of \(counts.opened + counts.absent + counts.failed) values cannot be opened")
         }
         if counts.absent > 0 {
-            throw Failure(.failed, "\(counts.absent) of \(tokens.count) tokens have no value in the vault")
+            throw Failure(
+                .failed,
+                "\(counts.absent) of \(counts.opened + counts.absent + counts.failed) tokens have no value in the vault"
+            )
         }
     }
 

@@ -29,6 +29,7 @@ struct Settings {
         case visibilitySeconds = "visibility_seconds"
         case backupRetentionDays = "backup_retention_days"
         case retentionDays = "retention_days"
+        case notifyCommand = "notify_command"
 
         var variable: String { "TOKENVAULT_" + rawValue.uppercased() }
     }
