@@ -8,7 +8,7 @@ internal import CLibPQ
 /// Source: PostgreSQL manual, "libpq — C Library".
 @safe package struct Connection: ~Copyable, @unchecked Sendable {
     // @unchecked: one owner; libpq binds a connection to no thread.
-    private static let binary: Int32 = 1  // result format: bytea without hex
+    static let binary: Int32 = 1  // result format: bytea without hex
 
     let handle: OpaquePointer  // PGconn *
 
@@ -91,7 +91,7 @@ internal import CLibPQ
 
     private var serverMessage: String { unsafe String(cString: PQerrorMessage(handle)) }
 
-    private func adopt(_ result: OpaquePointer?, of purpose: StaticString) throws(PostgresError) -> Rows {
+    func adopt(_ result: OpaquePointer?, of purpose: StaticString) throws(PostgresError) -> Rows {
         guard let result = unsafe result else {
             throw isOpen ? .outOfMemory(during: purpose.description) : .connectionLost(during: purpose.description)
         }

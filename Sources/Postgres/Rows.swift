@@ -39,15 +39,29 @@ internal import CLibPQ
 
     /// One `smallint`, `integer` or `bigint`, or `nil` for SQL NULL.
     package borrowing func int(row: Int, column: Int) -> Int? {
-        guard let bytes = bytes(row: row, column: column), let first = bytes.first else { return nil }
-        return bytes.dropFirst().reduce(Int(Int8(bitPattern: first))) { $0 << 8 | Int($1) }
+        withBytes(row: row, column: column) { bytes in
+            guard let bytes, !bytes.isEmpty else { return nil }
+            var number = Int(Int8(bitPattern: bytes[0]))
+            for index in 1..<bytes.count { number = number << 8 | Int(bytes[index]) }
+            return number
+        }
+    }
+
+    /// One `timestamptz` in microseconds since 1970-01-01T00:00:00Z, or `nil` for SQL NULL.
+    package borrowing func microseconds(row: Int, column: Int) -> Int? {
+        int(row: row, column: column).map { $0 &+ 946_684_800_000_000 }  // PostgreSQL counts from 2000
     }
 
     package borrowing func bool(row: Int, column: Int) -> Bool? { bytes(row: row, column: column).map { $0 == [1] } }
 
     /// One `uuid` as the integer of its 16 bytes, or `nil` for SQL NULL.
     package borrowing func uuid(row: Int, column: Int) -> UInt128? {
-        bytes(row: row, column: column).map { $0.reduce(0) { $0 << 8 | UInt128($1) } }
+        withBytes(row: row, column: column) { bytes in
+            guard let bytes else { return nil }
+            var number: UInt128 = 0
+            for index in bytes.indices { number = number << 8 | UInt128(bytes[index]) }
+            return number
+        }
     }
 
     /// What PostgreSQL says it did: "INSERT 0 1", "COMMIT", "ROLLBACK".

@@ -7,9 +7,19 @@ package enum SHA256 {
     package static func hash(_ bytes: Span<UInt8>) -> [UInt8] {
         unsafe [UInt8](unsafeUninitializedCapacity: byteCount) { digest, written in
             unsafe bytes.withUnsafeBufferPointer { bytes in
-                _ = unsafe CLibCrypto.SHA256(bytes.baseAddress, bytes.count, digest.baseAddress)
+                unsafe tokenvault_sha256(bytes.baseAddress, bytes.count, digest.baseAddress)
             }
             written = byteCount
+        }
+    }
+
+    /// Writes the 32-byte digest of `bytes` over `digest`. Allocates nothing.
+    package static func hash(_ bytes: Span<UInt8>, into digest: inout [UInt8]) {
+        precondition(digest.count == byteCount, "a digest has 32 bytes")
+        unsafe digest.withUnsafeMutableBufferPointer { digest in
+            unsafe bytes.withUnsafeBufferPointer { bytes in
+                unsafe tokenvault_sha256(bytes.baseAddress, bytes.count, digest.baseAddress)
+            }
         }
     }
 

@@ -105,3 +105,9 @@ package func wipe(_ bytes: inout [UInt8]) {
     unsafe bytes.withUnsafeMutableBytes { unsafe sodium_memzero($0.baseAddress, $0.count) }
     bytes.removeAll(keepingCapacity: false)
 }
+
+/// Overwrites the first `count` bytes with zeros in a way that the compiler keeps, for a buffer that is used again.
+package func clear(_ bytes: inout [UInt8], first count: Int) {
+    precondition(count <= bytes.count, "\(count) of \(bytes.count) bytes")
+    unsafe bytes.withUnsafeMutableBytes { unsafe sodium_memzero($0.baseAddress, count) }
+}

@@ -19,12 +19,33 @@ package struct AuditReceipt: Sendable, Equatable {
     }
 }
 
-/// What the vault hands out for one token of a request; `sealed` is `nil` where it holds none.
-package struct ReleasedValue: Sendable {
-    package let ordinal: Int
-    package let token: String
-    package let dataKey: UInt128?
-    package let sealed: [UInt8]?
+/// A page of what the vault hands out for a request, lent item by item, without copies.
+package struct ReleasedPage: ~Copyable {
+    private let rows: Rows
+
+    init(_ rows: consuming Rows) { self.rows = rows }
+
+    package var count: Int { rows.count }
+
+    /// Lends one item: the token's text, and what is sealed under it; `nil` where the vault holds none.
+    package borrowing func withItem<R, E: Error>(
+        _ index: Int, _ body: (_ token: Span<UInt8>, _ sealed: Span<UInt8>?) throws(E) -> R
+    ) throws(E) -> R {
+        try rows.withBytes(row: index, column: 1) { token throws(E) in
+            guard let token else { return try body(Span(), nil) }
+            return try rows.withBytes(row: index, column: 3) { sealed throws(E) in try body(token, sealed) }
+        }
+    }
+
+    package borrowing func dataKey(_ index: Int) -> UInt128? { rows.uuid(row: index, column: 2) }
+
+    /// Whether the original behind the token was erased.
+    package borrowing func isErased(_ index: Int) -> Bool { rows.int(row: index, column: 4) != nil }
+}
+
+/// A page that the server is working on.
+package struct PendingPage: ~Copyable {
+    let statement: PendingStatement
 }
 
 /// One quarantined record handed out for a request.
@@ -40,15 +61,20 @@ package struct ReleasedRecord: Sendable {
 
 /// Verbs of the recoverer. The order — request, commit, release — is enforced by the database.
 extension VaultStore {
-    /// Records why `tokens` are to be recovered: one audit event a token, committed and flushed.
-    package mutating func requestRecovery(
-        tokens: [String], reason: String, ticket: String
-    ) throws(PostgresError) -> RecoveryRequest {
+    /// Adds tokens, as text, to the request that the open transaction prepares.
+    package mutating func stageRecovery(_ tokens: consuming BinaryArray) throws(PostgresError) {
+        try connection.run(
+            Statement("requesting recovery", "SELECT vault.stage_recovery($1)", .array(tokens)))
+    }
+
+    /// Records why the tokens staged in the open transaction are to be recovered: one audit event a token. Commit, and
+    /// they are flushed as well.
+    package mutating func bookRecovery(reason: String, ticket: String) throws(PostgresError) -> RecoveryRequest {
         try request(
             Statement(
                 "requesting recovery",
-                "SELECT request, audit_sequence, audit_head, approvals_needed FROM vault.request_recovery($1, $2, $3)",
-                .textArray(tokens), .text(reason), .text(ticket)))
+                "SELECT request, audit_sequence, audit_head, approvals_needed FROM vault.book_recovery($1, $2)",
+                .text(reason), .text(ticket)))
     }
 
     package mutating func requestQuarantine(
@@ -75,19 +101,21 @@ extension VaultStore {
             approvalsNeeded: rows.int(row: 0, column: 3) ?? 0)
     }
 
-    /// The next `limit` sealed values of a committed request, in the order asked, after item `after` (from 0).
-    package mutating func release(
+    /// Asks for `limit` sealed values of a committed request, in the order asked, after item `after` (from 0).
+    package mutating func sendRelease(
         request: UInt128, after: Int, limit: Int
-    ) throws(PostgresError) -> [ReleasedValue] {
-        let rows = try connection.run(
-            Statement(
-                "releasing sealed values", "SELECT ordinal, token, data_key, sealed FROM vault.release($1, $2, $3)",
-                .uuid(request), .int4(Int32(after)), .int4(Int32(limit))))
-        return (0..<rows.count).map { row in
-            ReleasedValue(
-                ordinal: rows.int(row: row, column: 0) ?? 0, token: rows.text(row: row, column: 1) ?? "",
-                dataKey: rows.uuid(row: row, column: 2), sealed: rows.bytes(row: row, column: 3))
-        }
+    ) throws(PostgresError) -> PendingPage {
+        PendingPage(
+            statement: try connection.send(
+                Statement(
+                    "releasing sealed values",
+                    "SELECT ordinal, token, data_key, sealed, erased_at FROM vault.release($1, $2, $3)",
+                    .uuid(request), .int4(Int32(after)), .int4(Int32(limit)))))
+    }
+
+    /// Waits for the page that was asked for last.
+    package mutating func receive(_ page: consuming PendingPage) throws(PostgresError) -> ReleasedPage {
+        ReleasedPage(try connection.receive(page.statement))
     }
 
     package mutating func releaseQuarantined(request: UInt128) throws(PostgresError) -> [ReleasedRecord] {

@@ -39,6 +39,7 @@ package enum RoleMatrix {
         "vault.original": ["ingest": ["INSERT"]],
         "vault.policy": [:],
         "vault.quarantine": [:],  // by column only
+        "vault.recovery_draft": [:],
         "vault.recovery_request": [:],
         "vault.recovery_request_domain": [:],
         "vault.recovery_request_item": [:],
@@ -80,6 +81,8 @@ package enum RoleMatrix {
         "vault.analyze_successors()": ["operator"],
         "vault.begin_rotation(uuid, text, integer, text)": ["operator"],
         "vault.begin_run(uuid, text)": ["ingest"],
+        "vault.book_draft(text, text, text)": [],
+        "vault.book_recovery(text, text)": ["recoverer"],
         "vault.book_request(uuid, text, text, text[], text, text)": [],
         "vault.canonical_hours(text)": [],
         "vault.change_key_state(uuid, text)": ["operator"],
@@ -134,6 +137,7 @@ package enum RoleMatrix {
         "vault.record_migration(integer, text)": [],
         "vault.record_outcome(uuid, text)": ["recoverer", "operator"],
         "vault.record_tokenize(text, integer, text)": ["ingest", "recoverer", "operator"],
+        "vault.refuse_unbooked_draft()": [],
         "vault.register_file(uuid, text, integer, integer, bytea)": ["ingest"],
         "vault.register_key(uuid, text, text, integer, text, text[], bytea)": ["operator"],
         "vault.register_masked_column(text, text, text)": ["operator"],
@@ -167,6 +171,7 @@ package enum RoleMatrix {
         "vault.rows_to_move(uuid)": ["operator"],
         "vault.schema_version()": ["ingest", "recoverer", "approver", "operator", "auditor"],
         "vault.set_policy(text, integer, integer, interval, text, text)": ["operator"],
+        "vault.stage_recovery(text[])": ["recoverer"],
         "vault.status_summary()": ["operator", "auditor"],
         "vault.store_successors(uuid, uuid, uuid, uuid, uuid[], uuid[], text[], uuid[], bytea[], text[], text[], text[], integer[], integer[])":
             ["operator"],

@@ -42,7 +42,7 @@ package struct VaultStore: ~Copyable, Sendable {
     package mutating func rollback() { connection.rollback() }
 
     /// The newest migration this release was written against.
-    package static let requiredSchemaVersion = 9
+    package static let requiredSchemaVersion = 10
 
     /// The login role, as the audit log will name it.
     package var user: String { connection.user }

@@ -56,16 +56,12 @@ BEGIN
         ('vault.force_flush()', false, '227f0d629b8d0a0f', ''),
         ('vault.record_outcome(uuid, text)', true, 'fe9787615646d6be',
          'tokenvault_operator, tokenvault_recoverer'),
-        ('vault.release(uuid, integer, integer)', true, '408be45deb69e25e',
-         'tokenvault_recoverer'),
         ('vault.release_data_keys(uuid, uuid[])', true, '1a7c3a4609039cc3',
          'tokenvault_operator, tokenvault_recoverer'),
         ('vault.release_quarantine(uuid)', true, 'a5975b1baa49dcc0',
          'tokenvault_operator, tokenvault_recoverer'),
         ('vault.request_quarantine(uuid[], text, text)', true, '62be3dcb9a9bc244',
-         'tokenvault_operator, tokenvault_recoverer'),
-        ('vault.request_recovery(text[], text, text)', true, '9faba7bcd48ea175',
-         'tokenvault_recoverer')
+         'tokenvault_operator, tokenvault_recoverer')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
                function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,

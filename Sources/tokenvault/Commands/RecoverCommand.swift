@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Keys
+import Postgres
 import Recovery
 import Tokenization
 import VaultCrypto
@@ -50,9 +51,18 @@ struct RecoverCommand: ParsableCommand {
     @Argument(help: "Tokens, e.g. ip_v1_ and 32 hex digits.")
     var tokens: [String] = []
 
+    func validate() throws {
+        guard source == nil || tokens.isEmpty else {
+            throw ValidationError("tokens come from the command line or from --from FILE, not from both")
+        }
+    }
+
     func run() throws {
+        StopSignal.install()
         try checkSource()
-        let tokens = try finishing == nil ? requestedTokens() : []
+        var lines = try source.map { try $0 == "-" ? TokenLines() : TokenLines(path: $0) }
+        var named = try namedTokens()
+        guard finishing != nil || source != nil || named != nil else { throw Self.noToken }
         let settings = try database.settings()
         let keyring = try keyring.load(settings)
         var recovery = Recovery(try database.openChecked(), keyring: keyring)
@@ -65,69 +75,41 @@ struct RecoverCommand: ParsableCommand {
         if let standing {
             request = standing
         } else {
-            let booked = try recovery.request(tokens, reason: reason ?? "", ticket: ticket ?? "")
+            let booked = try recovery.request(reason: reason ?? "", ticket: ticket ?? "") {
+                limit throws(RecoveryError) in
+                if lines != nil { return try lines!.nextPage(limit) }
+                return named.take()
+            }
+            guard let booked else { throw Self.noToken }
             Messages.receipt(booked.receipt)
             request = booked.id
             hook = try settle(request, &recovery, settings)
         }
-        let counts = try recovery.open(request: request) { token, result in
-            switch result {
-            case .value(let bytes): try write(token, bytes, to: destination)
-            case .absent: Messages.warning("\(token): no value is stored for this token")
-            case .unopenable(let reason): Messages.warning("\(token): \(reason)")
-            }
-        }
-        try destination.output.flush()
+        let counts = try recovery.open(
+            request: request, into: RecoveredLines(destination, json: output.json),
+            isStopped: { StopSignal.isRequested })
         if counts.failed > 0 {
-            throw Failure(
-                .doesNotVerify,
-                "\(counts.failed) of \(counts.opened + counts.absent + counts.failed) values cannot be opened")
+            throw Failure(.doesNotVerify, "\(counts.failed) of \(counts.total) values cannot be opened")
         }
-        if counts.absent > 0 {
+        if counts.absent + counts.erased > 0 {
             throw Failure(
                 .failed,
-                "\(counts.absent) of \(counts.opened + counts.absent + counts.failed) tokens have no value in the vault"
-            )
+                "\(counts.absent) of \(counts.total) tokens have no value in the vault, \(counts.erased) were erased")
         }
     }
 
-    private func write(_ token: String, _ value: [UInt8], to destination: Destination) throws {
-        var value = value
-        defer { wipe(&value) }
-        if output.json {
-            var line = JSONLine()
-            line.add("token", token)
-            line.add("value", String(decoding: value, as: UTF8.self))
-            return try destination.output.line(line.text)
-        }
-        // A line break inside a value would pass for another token's line.
-        if destination.isTerminal || value.contains(where: { $0 < 0x20 || $0 == 0x7F }) {
-            return try destination.output.line("\(token)\t\(escapingControls(String(decoding: value, as: UTF8.self)))")
-        }
-        try destination.output.write(Array("\(token)\t".utf8) + value + [UInt8(ascii: "\n")])
-    }
+    private static let noToken = Failure(.usage, "no token is given; name tokens, or --from FILE")
 
-    private func requestedTokens() throws -> [Token] {
-        let texts = try tokens + (source.map(Self.lines) ?? [])
-        guard !texts.isEmpty else { throw Failure(.usage, "no token is given; name tokens, or --from FILE") }
-        return try texts.enumerated().map { index, text in
-            guard let token = Token(text) else {
+    private func namedTokens() throws -> BinaryArray? {
+        guard !tokens.isEmpty else { return nil }
+        var array = BinaryArray(of: .text, capacity: tokens.count * 48)
+        for (index, text) in tokens.enumerated() {
+            guard Token(text) != nil else {
                 throw Failure(.usage, "token \(index + 1) is malformed; a token is DOMAIN_vVERSION_ and 32 hex digits")
             }
-            return token
+            array.append(utf8: text)
         }
-    }
-
-    private static func lines(of path: String) throws -> [String] {
-        let data: Data?
-        if path == "-" {
-            data = FileHandle.standardInput.readDataToEndOfFile()
-        } else {
-            data = FileManager.default.contents(atPath: path)
-        }
-        guard let data else { throw Failure(.inputMissing, "cannot read the tokens from \(path)") }
-        return String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline)
-            .map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+        return array
     }
 }
 
@@ -135,11 +117,13 @@ struct RecoverCommand: ParsableCommand {
 struct Destination {
     let output: StandardOutput
     let isTerminal: Bool
+    let isFile: Bool
 
     init(_ path: String?) throws {
         guard let path else {
             output = StandardOutput()
             isTerminal = standardOutputIsTerminal
+            isFile = false
             return
         }
         let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
@@ -149,6 +133,7 @@ struct Destination {
         }
         output = StandardOutput(descriptor: descriptor, name: path)
         isTerminal = false
+        isFile = true
     }
 }
 

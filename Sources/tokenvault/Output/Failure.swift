@@ -114,7 +114,9 @@ struct Failure: Error {
         switch error {
         case .database(let error): status(error)
         case .keyring(let error): status(error)
-        case .waitsForApproval: .tryAgain
+        case .waitsForApproval, .stopped: .tryAgain
+        case .malformedToken: .usage
+        case .unreadableTokens: .inputMissing
         }
     }
 

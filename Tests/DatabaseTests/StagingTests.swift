@@ -1,0 +1,95 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("Staged requests")
+struct StagingTests {
+    private static let stage = "SELECT vault.stage_recovery(ARRAY['\(Planted.token)', '\(Planted.absent)']);"
+
+    @Test("Pages staged in one transaction make one request, in order, with its events")
+    func pages() throws {
+        let vault = try TestVault("dbt_staging")
+        try Planted.sow(vault)
+        let finished = try vault.session(
+            "vault_recoverer",
+            """
+            BEGIN; \(Self.stage) SELECT vault.stage_recovery(ARRAY['\(Planted.token)']);
+            SELECT request AS r FROM vault.book_recovery('why', 'T') \\gset
+            COMMIT;
+            SELECT ordinal, token, sealed IS NOT NULL FROM vault.release(:'r', 0, 10);
+            """)
+        #expect(finished.states.isEmpty, "\(finished.standardError)")
+        #expect(
+            finished.standardOutput.split(separator: "\n").map(String.init) == [
+                "2", "3", "1|\(Planted.token)|t", "2|\(Planted.absent)|f", "3|\(Planted.token)|t",
+            ])
+        #expect(
+            try vault.psql("vault_auditor", "SELECT count(*) FROM audit.event WHERE action = 'recover.request'") == "3")
+        #expect(try vault.psql("postgres", "SELECT count(*) FROM vault.recovery_draft") == "0")
+    }
+
+    @Test("Staging is no way to tokens without a request: not unbooked, not after booking, not across transactions")
+    func misuse() throws {
+        let vault = try TestVault("dbt_staging_misuse")
+        try Planted.sow(vault)
+        func states(_ script: String) throws -> [String] { try vault.session("vault_recoverer", script).states }
+        #expect(try states("BEGIN; \(Self.stage) COMMIT;") == ["TV020"], "staged and committed without a request")
+        #expect(try states("BEGIN; SET CONSTRAINTS ALL IMMEDIATE; \(Self.stage) COMMIT;") == ["TV020"])
+        #expect(try states("SELECT vault.book_recovery('why', 'T');") == ["TV020"])
+        #expect(
+            try states("BEGIN; \(Self.stage) ROLLBACK; BEGIN; SELECT vault.book_recovery('why', 'T'); ROLLBACK;") == [
+                "TV020"
+            ])
+        #expect(
+            try states(
+                "BEGIN; \(Self.stage) SELECT vault.book_recovery('why', 'T'); SELECT vault.book_recovery('why', 'T');")
+                == ["TV020"], "booked twice")
+        #expect(
+            try states("BEGIN; \(Self.stage) SELECT vault.book_recovery('why', 'T'); \(Self.stage) COMMIT;") == [
+                "TV020"
+            ],
+            "staged after booking")
+        #expect(
+            try states(
+                """
+                BEGIN; \(Self.stage) SELECT request AS r FROM vault.book_recovery('why', 'T') \\gset
+                SELECT * FROM vault.release(:'r', 0, 10); ROLLBACK;
+                """) == ["TV004"], "released in the requesting transaction")
+        #expect(
+            try states(
+                """
+                BEGIN; SAVEPOINT a; \(Self.stage) SELECT request AS r FROM vault.book_recovery('why', 'T') \\gset
+                ROLLBACK TO a; COMMIT; SELECT * FROM vault.release(:'r', 0, 10);
+                """) == ["TV004"], "rolled back to a savepoint")
+        #expect(try states("SELECT vault.book_draft('recover.request', 'why', 'T');") == ["42501"])
+        #expect(try states("INSERT INTO vault.recovery_draft VALUES ('3', gen_random_uuid(), 1);") == ["42501"])
+        #expect(try vault.psql("postgres", "SELECT count(*) FROM vault.recovery_request") == "0")
+        #expect(try vault.psql("postgres", "SELECT count(*) FROM vault.recovery_request_item") == "0")
+        #expect(try vault.psql("vault_auditor", "SELECT count(*) FROM audit.event WHERE action LIKE 'recover%'") == "0")
+    }
+
+    @Test("What is staged counts against the budget when it is booked, and a million is the most")
+    func limits() throws {
+        let vault = try TestVault("dbt_staging_limits")
+        try vault.psql("vault_operator", "SELECT vault.set_policy('ip', 0, 3, '1 hour', NULL, NULL)")
+        let ip = "'ip_v1_' || md5(n::text)"
+        func stage(_ range: String) -> String {
+            "SELECT vault.stage_recovery(array_agg(\(ip))) FROM generate_series(\(range)) AS n;"
+        }
+        let over = try vault.session(
+            "vault_recoverer",
+            "BEGIN; \(stage("1, 2")) \(stage("3, 4")) SELECT vault.book_recovery('why', 'T'); COMMIT;")
+        #expect(over.states == ["TV001"])
+        let fits = try vault.session(
+            "vault_recoverer",
+            "BEGIN; \(stage("1, 2")) \(stage("3, 3")) SELECT vault.book_recovery('why', 'T'); COMMIT;")
+        #expect(fits.states.isEmpty, "\(fits.standardError)")
+        let million = try vault.session("vault_recoverer", "BEGIN; \(stage("1, 1000001")) ROLLBACK;")
+        #expect(million.states == ["TV020"])
+        let wrong = try vault.session(
+            "vault_recoverer",
+            "\\set VERBOSITY default\nBEGIN; \(stage("1, 2")) SELECT vault.stage_recovery(ARRAY['ip_v1_' || md5('1'), NULL]); ROLLBACK;"
+        )
+        #expect(wrong.standardError.contains("token 4 is not a token"), "\(wrong.standardError)")
+    }
+}
