@@ -174,6 +174,30 @@ struct ErasingTests {
         #expect(try house.fingerprint() == before)
     }
 
+    @Test("reaches registered columns of other tables, and asks for what it may not do there")
+    func registered() throws {
+        let house = try Household("erase_registered")
+        defer { house.vault.remove() }
+        _ = try house.vault.query(
+            """
+            CREATE TABLE public.report (day date, address_token text NOT NULL);
+            INSERT INTO public.report SELECT current_date, masked_ip FROM public.user_logins;
+            GRANT SELECT, UPDATE ON public.report TO tokenvault_owner;
+            """)
+        try house.vault.cluster.psql(
+            user: "vault_operator", database: house.vault.database,
+            "SELECT vault.register_masked_column('public.report', 'address_token', 'ip')")
+        let delete = try house.erase(["--masked-rows", "delete"], user: "alice")
+        #expect(delete.status == 77 && delete.standardError.contains("may not delete from public.report"))
+        let clear = try house.erase(["--masked-rows", "clear"], user: "alice")
+        #expect(clear.status == 77 && clear.standardError.contains("may not be NULL"))
+        _ = try house.vault.query("ALTER TABLE public.report ALTER address_token DROP NOT NULL")
+        try house.erase(["--masked-rows", "clear"], user: "alice").succeeded()
+        // Without a user id, only rows of values that nobody else has are known to be this user's.
+        #expect(try house.vault.query("SELECT count(*), count(address_token) FROM public.report") == "6|4")
+        #expect(try house.danglingTokens() == 0)
+    }
+
     @Test("works on an adopted table of the exercise, without a network column")
     func adopted() throws {
         let cluster = try PrivateCluster.shared.get()

@@ -112,6 +112,29 @@ struct RotationTests {
             try house.count("SELECT count(*) FROM vault.original WHERE domain = 'ip'") == tokens.count - erased.count)
     }
 
+    @Test("A page that was read before an erasure cannot be stored after it")
+    func page() throws {
+        let house = try Household("erase_rot_page")
+        defer { house.vault.remove() }
+        let token = try house.token(Household.alone)
+        let bits = token.suffix(32)
+        try activateSecondKey(house)
+        var rotating = try house.vault.cluster.connect(user: "vault_operator", database: house.vault.database)
+        try rotating.runTrustedScript(
+            "beginning a rotation",
+            "SELECT * FROM vault.begin_rotation('00000000-0000-0000-0000-00000000000f', 'token-key', 2, NULL)")
+        let store = """
+            SELECT vault.store_successors('00000000-0000-0000-0000-00000000000f', NULL, '\(bits)', gen_random_uuid(),
+                ARRAY['\(bits)']::uuid[], ARRAY[gen_random_uuid()], ARRAY['ip'], ARRAY[gen_random_uuid()],
+                ARRAY[decode(repeat('00', 60), 'hex')], ARRAY['\(token)'], ARRAY['ip_v2_\(bits)'], ARRAY['ip'], ARRAY[1], ARRAY[0])
+            """
+        try house.erase([token]).succeeded()
+        var refusal: String?
+        do { try rotating.runTrustedScript("storing the page", store) } catch { refusal = error.state?.code }
+        #expect(refusal == "TV010")
+        #expect(try house.places(of: token) == ["audit.event", "public.user_logins", "vault.erased_token"])
+    }
+
     @Test("Rows of values erased before it began need no key: the old one can be retired and destroyed")
     func earlier() throws {
         let house = try Household("erase_rot_earlier")

@@ -18,7 +18,8 @@ struct RunbookTests {
     func cases() throws {
         let titles = try Runbook.sections().map { $0.title.lowercased() }
         for word in [
-            "recovery key", "data keys", "token key", "leaves", "leaked", "lost", "compromised", "interrupted", "back",
+            "recovery key", "data keys", "token key", "leaves", "leaked", "lost", "compromised", "interrupted",
+            "erasure", "retention", "back",
         ] {
             #expect(titles.contains { $0.contains(word) }, "no section about \(word)")
         }
@@ -28,6 +29,13 @@ struct RunbookTests {
         var arguments = command.arguments
         if let place = arguments.firstIndex(of: "TOKEN") {
             arguments[place] = try vault.query("SELECT masked_ip FROM public.user_logins LIMIT 1")
+        }
+        if let place = arguments.firstIndex(of: "user.txt") {
+            let file = vault.folder.appending(path: "user.txt")
+            if !FileManager.default.fileExists(atPath: file.path) {
+                try Data(vault.query("SELECT user_id FROM public.user_logins LIMIT 1").utf8).write(to: file)
+            }
+            arguments[place] = file.path
         }
         let user = ["recover": "vault_recoverer", "ingest": "vault_ingest"][arguments[0]] ?? "vault_operator"
         let running = try vault.command(user, arguments).start()
