@@ -1,4 +1,5 @@
 internal import CLibPQ
+internal import Glibc
 
 /// One session with a PostgreSQL server.
 ///
@@ -9,10 +10,19 @@ internal import CLibPQ
 @safe package struct Connection: ~Copyable, @unchecked Sendable {
     // @unchecked: one owner; libpq binds a connection to no thread.
     static let binary: Int32 = 1  // result format: bytea without hex
+    /// Bytes of a COPY handed to libpq at a time, so that its buffer stays small.
+    private static let copyChunk = 256 * 1024
 
     let handle: OpaquePointer  // PGconn *
+    let patience: Patience
+    /// The server was given up on in mid-statement: what it did is unknown, and nothing more is said to it.
+    private var isAbandoned = false
+    private var stopSeen: ContinuousClock.Instant?
 
-    private init(adopting handle: OpaquePointer) { unsafe self.handle = handle }
+    private init(adopting handle: OpaquePointer, patience: Patience) {
+        unsafe self.handle = handle
+        self.patience = patience
+    }
 
     deinit { unsafe PQfinish(handle) }
 
@@ -20,14 +30,20 @@ internal import CLibPQ
     ///
     /// - Parameter conninfo: a libpq URI or key/value string; empty means libpq's own `PG…` variables and service files.
     ///   May hold a password, so it is never repeated in an error.
-    package static func open(_ conninfo: String) throws(PostgresError) -> Connection {
+    package static func open(
+        _ conninfo: String, patience: Patience = Patience()
+    ) throws(PostgresError) -> Connection {
         guard let options = unsafe PQconninfoParse(conninfo, nil) else { throw .invalidConnectionString }
         unsafe PQconninfoFree(options)
         guard let handle = unsafe PQconnectdb(conninfo) else { throw .outOfMemory(during: "connecting") }
-        let connection = unsafe Connection(adopting: handle)  // adopt first: every throw below closes it
+        // Adopt first: every throw below closes it.
+        let connection = unsafe Connection(adopting: handle, patience: patience)
         guard connection.isOpen else { throw .unreachable(serverMessage: connection.serverMessage) }
         unsafe tv_silence_notices(handle)
-        guard unsafe PQsetClientEncoding(handle, "UTF8") == 0 else { throw .connectionLost(during: "connecting") }
+        guard unsafe PQsetClientEncoding(handle, "UTF8") == 0, unsafe PQsetnonblocking(handle, 1) == 0 else {
+            throw .connectionLost(during: "connecting")
+        }
+        connection.noticeDeadNetworks()
         return connection
     }
 
@@ -37,8 +53,11 @@ internal import CLibPQ
     @discardableResult
     package mutating func run(_ statement: Statement) throws(PostgresError) -> Rows {
         guard !statement.hasNULInText else { throw .nulInText(during: statement.purpose.description) }
-        let result = unsafe statement.withCParameters { count, types, values, lengths, formats in
-            unsafe PQexecParams(handle, statement.sqlCString, count, types, values, lengths, formats, Self.binary)
+        let result = try unsafe exchange(statement.purpose) { handle in
+            unsafe statement.withCParameters { count, types, values, lengths, formats in
+                unsafe PQsendQueryParams(
+                    handle, statement.sqlCString, count, types, values, lengths, formats, Self.binary)
+            }
         }
         return try unsafe adopt(result, of: statement.purpose)
     }
@@ -47,7 +66,7 @@ internal import CLibPQ
     ///
     /// - Parameter script: trusted SQL. Only migrations, whose checksums are recorded, come this way.
     package mutating func runTrustedScript(_ purpose: StaticString, _ script: String) throws(PostgresError) {
-        _ = try unsafe adopt(PQexec(handle, script), of: purpose)
+        _ = try unsafe adopt(exchange(purpose) { unsafe PQsendQuery($0, script) }, of: purpose)
     }
 
     /// Sends rows in binary COPY format.
@@ -56,23 +75,22 @@ internal import CLibPQ
     ///   - statement: `COPY … FROM STDIN (FORMAT binary)`, without parameters.
     ///   - rows: as ``CopyRows/finished()`` gives them.
     package mutating func copyIn(_ statement: Statement, _ rows: [UInt8]) throws(PostgresError) {
-        let start = unsafe PQexec(handle, statement.sqlCString)
+        let start = try unsafe exchange(statement.purpose) { unsafe PQsendQuery($0, statement.sqlCString) }
         guard let start = unsafe start else { throw .outOfMemory(during: statement.purpose.description) }
         let opening = unsafe Rows(adopting: start)
         guard opening.status == PGRES_COPY_IN else { throw failure(of: statement.purpose, opening) }
 
-        let sent = unsafe rows.withUnsafeBytes { buffer in
-            let bytes = unsafe buffer.assumingMemoryBound(to: CChar.self)
-            return unsafe PQputCopyData(handle, bytes.baseAddress, Int32(bytes.count)) == 1
-                && PQputCopyEnd(handle, nil) == 1
+        let deadline = Deadline(patience)
+        for chunk in stride(from: 0, to: rows.count, by: Self.copyChunk) {
+            let size = min(Self.copyChunk, rows.count - chunk)
+            let sent = unsafe rows.withUnsafeBytes { buffer in
+                let bytes = unsafe buffer.assumingMemoryBound(to: CChar.self)
+                return unsafe PQputCopyData(handle, bytes.baseAddress?.advanced(by: chunk), Int32(size))
+            }
+            guard sent == 1 else { throw .connectionLost(during: statement.purpose.description) }
+            try flush(statement.purpose, deadline)
         }
-        guard sent else { throw .connectionLost(during: statement.purpose.description) }
-        var outcome: PostgresError?
-        while let result = unsafe PQgetResult(handle) {
-            let rows = unsafe Rows(adopting: result)
-            if !rows.succeeded, outcome == nil { outcome = failure(of: statement.purpose, rows) }
-        }
-        if let outcome { throw outcome }
+        _ = try unsafe adopt(exchange(statement.purpose) { unsafe PQputCopyEnd($0, nil) }, of: statement.purpose)
     }
 
     /// The login role of this session, as libpq knows it.
@@ -87,9 +105,72 @@ internal import CLibPQ
 
     package var isInTransaction: Bool { unsafe PQtransactionStatus(handle) == PQTRANS_INTRANS }
 
-    var isOpen: Bool { unsafe PQstatus(handle) == CONNECTION_OK }
+    var isOpen: Bool { unsafe !isAbandoned && PQstatus(handle) == CONNECTION_OK }
 
     private var serverMessage: String { unsafe String(cString: PQerrorMessage(handle)) }
+
+    /// Sends, waits for the whole answer, and returns its last result, or the first that failed, as `PQexec` does; a COPY
+    /// that begins is an answer too.
+    private mutating func exchange(
+        _ purpose: StaticString, _ send: (OpaquePointer) -> Int32
+    ) throws(PostgresError) -> OpaquePointer? {
+        guard isOpen else { throw .connectionLost(during: purpose.description) }
+        let deadline = Deadline(patience)
+        guard unsafe send(handle) == 1 else {
+            throw isOpen ? .outOfMemory(during: purpose.description) : .connectionLost(during: purpose.description)
+        }
+        try flush(purpose, deadline)
+        var last: OpaquePointer?
+        unsafe last = nil
+        while true {
+            while unsafe PQisBusy(handle) == 1 {
+                do throws(PostgresError) {
+                    try wait(POLLIN, purpose, deadline)
+                } catch {
+                    unsafe PQclear(last)
+                    throw error
+                }
+                // A connection that ends shows in the result, with what the server said last.
+                if unsafe PQconsumeInput(handle) == 0 { break }
+            }
+            guard let result = unsafe PQgetResult(handle) else { return unsafe last }
+            if unsafe last != nil, unsafe PQresultStatus(last) == PGRES_FATAL_ERROR {
+                unsafe PQclear(result)
+            } else {
+                unsafe PQclear(last)
+                unsafe last = result
+            }
+            if unsafe PQresultStatus(result) == PGRES_COPY_IN { return unsafe last }
+        }
+    }
+
+    /// Hands what is queued to the operating system, reading meanwhile, so that the two sides cannot wait for each other.
+    mutating func flush(_ purpose: StaticString, _ deadline: Deadline) throws(PostgresError) {
+        while true {
+            switch unsafe PQflush(handle) {
+            case 0: return
+            case 1:
+                try wait(POLLIN | POLLOUT, purpose, deadline)
+                if unsafe PQconsumeInput(handle) == 0 { return }
+            default: return  // the reason shows in the result
+            }
+        }
+    }
+
+    /// Waits until the socket is ready.
+    private mutating func wait(_ events: Int32, _ purpose: StaticString, _ deadline: Deadline) throws(PostgresError) {
+        while true {
+            var entry = unsafe pollfd(fd: PQsocket(handle), events: Int16(events), revents: 0)
+            guard entry.fd >= 0 else { return }
+            let ready = unsafe poll(&entry, 1, 200)
+            if ready > 0 { return }
+            if ready < 0, errno != EINTR { return }
+            guard !deadline.hasPassed(stopSeen: &stopSeen) else {
+                isAbandoned = true
+                throw .unresponsive(during: purpose.description)
+            }
+        }
+    }
 
     func adopt(_ result: OpaquePointer?, of purpose: StaticString) throws(PostgresError) -> Rows {
         guard let result = unsafe result else {
@@ -103,5 +184,30 @@ internal import CLibPQ
     private func failure(of purpose: StaticString, _ rows: borrowing Rows) -> PostgresError {
         let failure = rows.failure(of: purpose)
         return isOpen || failure.state?.isVaultsOwn == true ? failure : .connectionLost(during: purpose.description)
+    }
+}
+
+extension Connection {
+    /// Ends a TCP session whose peer is gone within about a minute, where the connection string leaves that to the system
+    /// (which takes two hours for an idle one, and a quarter of an hour for one that has sent).
+    private func noticeDeadNetworks() {
+        guard let options = unsafe PQconninfo(handle) else { return }
+        defer { unsafe PQconninfoFree(options) }
+        var settled: Set<String> = []
+        var option = unsafe options
+        while let keyword = unsafe option.pointee.keyword {
+            if let value = unsafe option.pointee.val, unsafe value.pointee != 0 {
+                settled.insert(unsafe String(cString: keyword))
+            }
+            unsafe option += 1
+        }
+        let socket = unsafe PQsocket(handle)
+        for (keyword, name, value) in [
+            ("keepalives_idle", TCP_KEEPIDLE, 30), ("keepalives_interval", TCP_KEEPINTVL, 10),
+            ("keepalives_count", TCP_KEEPCNT, 3), ("tcp_user_timeout", TCP_USER_TIMEOUT, 60_000),
+        ] where !settled.contains(keyword) {
+            var value = Int32(value)  // on a Unix socket this fails, and nothing is needed there
+            _ = unsafe setsockopt(socket, Int32(IPPROTO_TCP), name, &value, socklen_t(MemoryLayout<Int32>.size))
+        }
     }
 }

@@ -7,6 +7,8 @@ package enum PostgresError: Error {
     case invalidConnectionString
     case unreachable(serverMessage: String)
     case connectionLost(during: String)
+    /// The server said nothing for longer than ``Patience`` allows; the session is given up.
+    case unresponsive(during: String)
     case refused(String, state: SQLState, constraint: String?, message: String, hint: String?)
     case nulInText(during: String)
     /// COMMIT answered ROLLBACK: an earlier statement had failed.
@@ -22,7 +24,7 @@ package enum PostgresError: Error {
     /// The connection is gone or the outcome unknown: reconnect before anything else.
     package var needsReconnect: Bool {
         switch self {
-        case .unreachable, .connectionLost, .commitUnknown: true
+        case .unreachable, .connectionLost, .unresponsive, .commitUnknown: true
         case .refused(_, let state, _, _, _): state.code.hasPrefix("57P") || state.code.hasPrefix("08")
         default: false
         }
@@ -31,7 +33,7 @@ package enum PostgresError: Error {
     /// The same work may succeed when repeated.
     package var isTransient: Bool {
         switch self {
-        case .unreachable, .connectionLost, .commitUnknown, .notCommitted: true
+        case .unreachable, .connectionLost, .unresponsive, .commitUnknown, .notCommitted: true
         case .refused(_, let state, _, _, _): state.isConflict || state.isUnavailable || state.isTimeout
         default: false
         }
@@ -47,6 +49,8 @@ extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
             "cannot connect to PostgreSQL (\(oneLine(message))); check --database or PG… variables and that the server runs"
         case .connectionLost(let purpose):
             "the connection to PostgreSQL was lost while \(purpose); run the command again when the server is back"
+        case .unresponsive(let purpose):
+            "PostgreSQL did not answer in time while \(purpose), and the session was given up; look at the server's load and locks, then run again"
         case .refused(let purpose, .insufficientPrivilege, _, _, _):
             "\(purpose) was refused (SQLSTATE 42501): this login role lacks the privilege; docs/ROLES.md names the role for each command"
         case .refused(let purpose, .readOnlyTransaction, _, _, _):
@@ -59,6 +63,8 @@ extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
             message + (hint.map { "; \($0)" } ?? "") + " (\(state.code))"
         case .refused(let purpose, let state, _, _, _) where SQLState.undefinedPrimitive.contains(state):
             "\(purpose) failed (SQLSTATE \(state.code)): the schema is not what this release expects; run `tokenvault database status`"
+        case .refused(let purpose, let state, _, _, _) where state.isTimeout:
+            "\(purpose) was cut by the server's time-out (SQLSTATE \(state.code)); look for locks that others hold, then run again, or raise statement_timeout_seconds or lock_timeout_seconds"
         case .refused(let purpose, let state, let constraint, _, _):
             "\(purpose) failed with SQLSTATE \(state.code)" + (constraint.map { " on constraint \($0)" } ?? "")
         case .nulInText(let purpose):

@@ -11,9 +11,11 @@ package struct VaultStore: ~Copyable, Sendable {
     /// Connects for a verb that must be durable when it says so, whatever the role's default is.
     ///
     /// - Parameter database: a libpq connection string; empty for libpq's own `PG…` variables.
-    package static func open(_ database: String) throws(PostgresError) -> VaultStore {
-        var store = VaultStore(try Connection.open(database))
-        try store.connection.run(Statement("setting up the session", "SET synchronous_commit = on"))
+    package static func open(
+        _ database: String, limits: SessionLimits = .unhurried
+    ) throws(PostgresError) -> VaultStore {
+        var store = VaultStore(try Connection.open(database, patience: limits.patience))
+        try store.setUp(limits)
         guard try !store.isReadOnly() else {
             throw .refused("connecting", state: .readOnlyTransaction, constraint: nil, message: "", hint: nil)
         }

@@ -26,7 +26,7 @@ struct DatabaseCommand: ParsableCommand {
                 try output.write(Array(try migrations.rolesScript(folder).utf8))
                 return try output.flush()
             }
-            var store = try database.open()
+            var store = try database.open(.unhurried)
             try store.createRoles(from: folder)
             Messages.note("roles are in place; docs/ROLES.md says which login roles to make in them")
         }
@@ -42,7 +42,7 @@ struct DatabaseCommand: ParsableCommand {
 
         func run() throws {
             let all = try Migration.load(from: try migrations.folder(database.settings()))
-            var store = try database.open()
+            var store = try database.open(.unhurried)
             let applied = try store.migrate(all)
             let standardOutput = StandardOutput()
             if output.json {
@@ -68,7 +68,7 @@ struct DatabaseCommand: ParsableCommand {
         @OptionGroup var migrations: MigrationsOption
 
         func run() throws {
-            var store = try database.open()
+            var store = try database.open(.unhurried)
             let passed: [String]
             do {
                 passed = try store.verifySchema(from: try migrations.folder(database.settings()))
@@ -91,7 +91,7 @@ struct DatabaseCommand: ParsableCommand {
 
         func run() throws {
             let all = try Migration.load(from: try migrations.folder(database.settings()))
-            var store = try database.open()
+            var store = try database.open(.unhurried)
             let applied = Set(try store.appliedMigrations())
             let standardOutput = StandardOutput()
             for migration in all {

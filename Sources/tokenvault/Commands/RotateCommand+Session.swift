@@ -42,7 +42,7 @@ struct RotateSession {
         let reporter = ProgressReporter()
         rotation.progress = { reporter.report($0) }
         StopSignal.install()
-        return RotationRun(try options.database.openChecked(), ingest: ingest, recovery: recovery, options: rotation)
+        return RotationRun(try options.database.openChecked(.unhurried), ingest: ingest, recovery: recovery, options: rotation)
     }
 
     private func run() throws {
@@ -85,7 +85,7 @@ struct RotateSession {
     }
 
     private func plan() throws {
-        var store = try options.database.openChecked()
+        var store = try options.database.openChecked(.unhurried)
         let census = try store.rotationCensus()
         let keys = try store.keyStates()
         let active = keys.first { $0.purpose == "token" && $0.state == "active" }?.version
@@ -116,7 +116,7 @@ struct RotateSession {
     }
 
     private func status() throws {
-        var store = try options.database.openChecked()
+        var store = try options.database.openChecked(.unhurried)
         let census = try store.rotationCensus()
         let rotations = try store.rotations(limit: 3)
         let output = StandardOutput()
@@ -154,7 +154,7 @@ struct RotateSession {
     }
 
     private func retire(key: String?) throws {
-        var store = try options.database.openChecked()
+        var store = try options.database.openChecked(.unhurried)
         let keys = try store.keyStates()
         let purpose = kind == .tokenKey ? "token" : "recovery"
         guard kind != .dataKeys else {

@@ -17,13 +17,28 @@ struct DatabaseOptions: ParsableArguments {
     func settings() throws -> Settings { try Settings.load(path: config) }
 
     /// Connects to a primary, for commands that write or read the vault.
-    func open() throws -> VaultStore {
-        try VaultStore.open(try settings().string(.database, flag: database) ?? "")
+    func open(_ limits: SessionLimits = .interactive) throws -> VaultStore {
+        try VaultStore.open(try settings().string(.database, flag: database) ?? "", limits: limits)
+    }
+
+    /// Time-outs for batches: TOKENVAULT_STATEMENT_TIMEOUT_SECONDS and TOKENVAULT_LOCK_TIMEOUT_SECONDS, or the built-in ones.
+    func batchLimits() throws -> SessionLimits {
+        let settings = try settings()
+        var limits = SessionLimits.batch
+        limits.isExplicit =
+            settings.text(.statementTimeoutSeconds, flag: nil) != nil
+            || settings.text(.lockTimeoutSeconds, flag: nil) != nil
+        limits.statementSeconds = try settings.integer(
+            .statementTimeoutSeconds, flag: nil, in: 0...86_400, builtIn: limits.statementSeconds)
+        limits.lockSeconds = try settings.integer(
+            .lockTimeoutSeconds, flag: nil, in: 0...86_400, builtIn: limits.lockSeconds)
+        limits.shouldStop = { StopSignal.isRequested }
+        return limits
     }
 
     /// Connects, and refuses a schema that this release does not know.
-    func openChecked() throws -> VaultStore {
-        var store = try open()
+    func openChecked(_ limits: SessionLimits = .interactive) throws -> VaultStore {
+        var store = try open(limits)
         let version = try store.schemaVersion()
         guard version == VaultStore.requiredSchemaVersion else {
             throw Failure(

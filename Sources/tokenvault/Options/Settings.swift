@@ -30,6 +30,9 @@ struct Settings {
         case backupRetentionDays = "backup_retention_days"
         case retentionDays = "retention_days"
         case notifyCommand = "notify_command"
+        case statementTimeoutSeconds = "statement_timeout_seconds"
+        case lockTimeoutSeconds = "lock_timeout_seconds"
+        case retrySeconds = "retry_seconds"
 
         var variable: String { "TOKENVAULT_" + rawValue.uppercased() }
     }

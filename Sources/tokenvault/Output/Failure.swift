@@ -55,7 +55,7 @@ struct Failure: Error {
     static func status(_ error: PostgresError) -> ExitStatus {
         switch error {
         case .invalidConnectionString: return .badConfiguration
-        case .unreachable, .connectionLost: return .unavailable
+        case .unreachable, .connectionLost, .unresponsive: return .unavailable
         case .commitUnknown, .notCommitted: return .tryAgain
         case .nulInText, .outOfMemory: return .failed
         case .refused(_, let state, _, let message, _):
