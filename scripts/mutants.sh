@@ -23,21 +23,21 @@ def patch(name, old, new):
     open(path, "w").write(text.replace(old, new))
 
 FAULT = 'ProcessInfo.processInfo.environment["TOKENVAULT_MUTANT"] == "%s"'
-patch("QueueSource.swift", "        do {\n            guard let committed = try writer.write(records)",
+patch("QueueSource.swift", "        do {\n            let committed = try writer.write(records)",
       "        if " + FAULT % "delete-first" + """ {
             let nothing = RecordBatch(origin: .stream(name: "mutant"), bytes: [], records: [])
-            guard let committed = try writer.write(nothing) else { return }
+            let committed = try writer.write(nothing)
             _ = client.delete(batch.acknowledgeAll(after: committed))
             _ = try writer.write(records)
             return
         }
         do {
-            guard let committed = try writer.write(records)""")
+            let committed = try writer.write(records)""")
 patch("BatchWriter+Admission.swift", "            for message in known {",
       "            for message in known where !(" + FAULT % "forget-queue" + ") {")
 patch("BatchWriter+Admission.swift", "import Keys\n", "import Foundation\nimport Keys\n")
-patch("FileSource.swift", "        if ByteStream.isRegularFile(path) {",
-      "        if ByteStream.isRegularFile(path), !(" + FAULT % "forget-file" + ") {")
+patch("FileSource.swift", "        if stream.isRegularFile {",
+      "        if stream.isRegularFile, !(" + FAULT % "forget-file" + ") {")
 PY
 swift build --package-path "$copy" --scratch-path "$top/.build-mutants" --product tokenvault 2>&1 | grep -E 'error:|Compiling|Build' | tail -3
 export TOKENVAULT_UNDER_TEST=$top/.build-mutants/debug/tokenvault

@@ -35,16 +35,6 @@ extension BatchWriter {
         }
     }
 
-    mutating func hasCommitted(_ batch: RecordBatch) throws(IngestError) -> Bool {
-        guard case .file(let id, let name, _, _) = batch.origin, case .line(_, let end)? = batch.records.last?.position
-        else { return false }
-        do {
-            return try store.findFiles(named: name).contains { $0.id == id && $0.committedOffset >= end }
-        } catch {
-            throw .database(error)
-        }
-    }
-
     /// What the ledger says of a batch's records.
     struct Admission {
         /// Processed before: indices that are not to be stored again.

@@ -16,6 +16,11 @@ extension BatchWriter {
         var sentTokens: [UInt128]
         var successors: [SuccessorPairs]
         var summary: IngestSummary
+
+        /// Keeps what is needed once the transaction has committed.
+        mutating func dropWhatWasSent() {
+            (rows, groups, quarantined, successors) = ([], [], [], [])
+        }
     }
 
     mutating func stage(

@@ -21,6 +21,9 @@ struct BatchWriter: ~Copyable {
     var sent = SentTokens()
     let shape: LoginTableShape
     let identity: RecordIdentity
+    /// What was sent with a COMMIT whose answer has not come.
+    private var inDoubt: StagedWork?
+    private var hasGivenUp = false
 
     private init(
         adopting store: consuming VaultStore, keys: consuming RunKeys, masker: consuming Masker,
@@ -57,8 +60,8 @@ struct BatchWriter: ~Copyable {
         return writer
     }
 
-    /// Commits `batch`; returns the proof, or `nil` when an earlier attempt turns out to have committed it.
-    mutating func write(_ batch: RecordBatch) throws(IngestError) -> Committed? {
+    /// Commits `batch` and returns the proof.
+    mutating func write(_ batch: RecordBatch) throws(IngestError) -> Committed {
         do {
             return try drive(batch, refusedByServer: false)
         } catch {
@@ -70,9 +73,24 @@ struct BatchWriter: ~Copyable {
         }
     }
 
-    /// Ends the run: one audit event with its counts.
+    /// Ends the run: one audit event with its counts. Where the answer is lost, the run's row tells whether it has ended.
     mutating func finish(outcome: String) throws(IngestError) -> AuditReceipt? {
-        do { return try store.finishRun(run, outcome: outcome) } catch { throw .database(error) }
+        let deadline = ContinuousClock.now + options.retryFor
+        var backoff = Backoff()
+        var isRepeated = false
+        while true {
+            do {
+                if isRepeated, let receipt = try store.runState(run).receipt { return receipt }
+                return try store.finishRun(run, outcome: outcome)
+            } catch {
+                guard error.isTransient, !hasGivenUp, !options.shouldStop(), ContinuousClock.now < deadline else {
+                    throw .database(error)
+                }
+                isRepeated = true
+                backoff.sleep()
+                if error.needsReconnect { reconnect(until: deadline, &backoff) }
+            }
+        }
     }
 
     /// Whether a line holds a whole record: one that parses, whatever else may be wrong with it.
@@ -86,39 +104,36 @@ struct BatchWriter: ~Copyable {
 
     mutating func noteUndeleted(_ count: Int) { summary.undeleted += count }
 
-    private mutating func drive(_ batch: RecordBatch, refusedByServer: Bool) throws(IngestError) -> Committed? {
+    private mutating func drive(_ batch: RecordBatch, refusedByServer: Bool) throws(IngestError) -> Committed {
         let deadline = ContinuousClock.now + options.retryFor
         var backoff = Backoff()
-        var outcomeIsUnknown = false
+        var attempts = 0
         while true {
             let failure: PostgresError
             do {
+                if let committed = try settle() { return committed }
                 return try commit(batch, refusedByServer: refusedByServer)
             } catch {
                 guard case .database(let cause) = error else { throw error }
                 failure = cause
             }
-            if failure.state == .fileAdvancedByAnother {
-                if outcomeIsUnknown, try hasCommitted(batch) { return nil }
-                throw .fileInUse(batch.origin.name)
+            attempts += 1
+            if failure.state == .fileAdvancedByAnother { throw .fileInUse(batch.origin.name) }
+            guard failure.isTransient, !options.shouldStop(),
+                ContinuousClock.now < deadline || attempts < options.leastAttempts
+            else {
+                hasGivenUp = failure.needsReconnect
+                throw .database(inDoubt == nil ? failure : .commitUnknown)
             }
-            guard failure.isTransient, !options.shouldStop(), ContinuousClock.now < deadline else {
-                throw .database(failure)
-            }
-            if case .commitUnknown = failure {
-                // Nothing tells what a pipe's lost COMMIT did: to drive it again might store it twice.
-                if case .stream = batch.origin { throw .database(failure) }
-                outcomeIsUnknown = true
-            }
-            keys.forgetUnstored()
+            if inDoubt == nil { keys.forgetUnstored() }
             backoff.sleep()
-            if failure.needsReconnect { reconnect(until: deadline, &backoff) }
+            if failure.needsReconnect { reconnect(until: max(deadline, .now + .seconds(1)), &backoff) }
         }
     }
 
     private mutating func reconnect(until deadline: ContinuousClock.Instant, _ backoff: inout Backoff) {
         while ContinuousClock.now < deadline, !options.shouldStop() {
-            if let store = try? VaultStore.open(options.database) {
+            if let store = try? VaultStore.open(options.database, limits: options.limits) {
                 self.store = store
                 return
             }
@@ -126,25 +141,61 @@ struct BatchWriter: ~Copyable {
         }
     }
 
+    /// Finds out what became of a COMMIT whose answer was lost: the run's own counts move with each batch, and looking at them
+    /// waits for a transaction that still holds them. That it is there, a transaction of its own proves.
+    ///
+    /// - Returns: the proof; `nil` when nothing is in doubt any more and the batch is to be driven again.
+    private mutating func settle() throws(IngestError) -> Committed? {
+        guard let work = inDoubt else { return nil }
+        var state: RunState?
+        let committed: Committed
+        let run = run
+        do {
+            committed = try store.transaction { store throws(PostgresError) in state = try store.runState(run) }
+        } catch { throw .database(error) }
+        inDoubt = nil
+        var expected = summary
+        expected.add(work.summary)
+        guard let state, state.agrees(with: expected) else {
+            guard let state, state.agrees(with: summary) else { throw .countsDiffer }
+            keys.forgetUnstored()
+            return nil
+        }
+        note(work)
+        return committed
+    }
+
+    /// Takes note of what is committed.
+    private mutating func note(_ work: StagedWork) {
+        for slot in work.newKeys { slot.isStored = true }
+        sent.insert(work.sentTokens)
+        summary.add(work.summary)
+        options.progress(summary)
+    }
+
     private mutating func commit(_ batch: RecordBatch, refusedByServer: Bool) throws(IngestError) -> Committed {
         do { try store.begin() } catch { throw .database(error) }
         do throws(IngestError) {
             do { sent.enter(epoch: try store.enterBatch()) } catch { throw .database(error) }
             let admission = try admit(batch)
-            let work = try stage(batch, admission, refusedByServer: refusedByServer)
-            let committed = try send(work, repeated: admission.repeated.count)
-            for slot in work.newKeys { slot.isStored = true }
-            sent.insert(work.sentTokens)
-            summary.add(work.summary)
-            options.progress(summary)
-            return committed
+            var work = try stage(batch, admission, refusedByServer: refusedByServer)
+            try send(work, repeated: admission.repeated.count)
+            work.dropWhatWasSent()
+            do {
+                let committed = try store.commit()
+                note(work)
+                return committed
+            } catch {
+                if case .commitUnknown = error { inDoubt = work }
+                throw .database(error)
+            }
         } catch {
             store.rollback()
             throw error
         }
     }
 
-    private mutating func send(_ work: StagedWork, repeated: Int) throws(IngestError) -> Committed {
+    private mutating func send(_ work: StagedWork, repeated: Int) throws(IngestError) {
         do {
             for slot in work.newKeys { try store.insertDataKey(slot.signed.record, run: run) }
             if work.rowCount > 0 { try store.copyLogins(work.rows, shape: shape) }
@@ -153,7 +204,13 @@ struct BatchWriter: ~Copyable {
             for record in work.quarantined { try store.insertQuarantined(record, run: run) }
             try store.addRunCounts(  // last: it locks the run's row
                 run, stored: work.rowCount, repeated: repeated, quarantined: work.quarantined.count)
-            return try store.commit()
         } catch { throw .database(error) }
+    }
+}
+
+extension RunState {
+    /// Whether the database counts what this run counts.
+    fileprivate func agrees(with summary: IngestSummary) -> Bool {
+        (stored, repeated, quarantined) == (summary.stored, summary.repeated, summary.quarantinedTotal)
     }
 }

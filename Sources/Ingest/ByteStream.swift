@@ -9,6 +9,8 @@ import Foundation
     private static let chunk = 256 * 1024
 
     private let descriptor: Int32
+    /// Whether offsets into this input mean the same on the next run.
+    let isRegularFile: Bool
     private var input: [UInt8] = []
     private var position = 0
     private var isAtEnd = false
@@ -16,7 +18,10 @@ import Foundation
     /// On the heap, because zlib keeps its address. `nil` between members.
     private var inflater: UnsafeMutablePointer<z_stream>?
 
-    private init(adopting descriptor: Int32) { self.descriptor = descriptor }
+    private init(adopting descriptor: Int32, isRegularFile: Bool) {
+        self.descriptor = descriptor
+        self.isRegularFile = isRegularFile
+    }
 
     deinit {
         unsafe Self.end(inflater)
@@ -27,18 +32,23 @@ import Foundation
     static func open(_ path: String) throws(IngestError) -> ByteStream {
         let descriptor = unsafe path == "-" ? dup(STDIN_FILENO) : Glibc.open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .inputMissing(path, reason: unsafe String(cString: strerror(errno))) }
-        let stream = ByteStream(adopting: descriptor)
         var status = stat()
-        guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT != S_IFDIR else {
-            throw .inputMissing(path, reason: "it is a directory")
-        }
+        let isKnown = unsafe fstat(descriptor, &status) == 0
+        let kind = status.st_mode & S_IFMT
+        let stream = ByteStream(adopting: descriptor, isRegularFile: isKnown && path != "-" && kind == S_IFREG)
+        guard isKnown, kind != S_IFDIR else { throw .inputMissing(path, reason: "it is a directory") }
         return stream
     }
 
-    /// Whether offsets into this input mean the same on the next run.
-    static func isRegularFile(_ path: String) -> Bool {
-        var status = stat()
-        return unsafe path != "-" && stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    /// Goes back to the first byte of a regular file. What is read again is the same file, whatever its name leads to by now.
+    mutating func rewind() throws(StreamDamage) {
+        guard lseek(descriptor, 0, SEEK_SET) == 0 else { throw StreamDamage(isTruncated: false) }
+        unsafe Self.end(inflater)
+        unsafe inflater = nil
+        input.removeAll(keepingCapacity: true)
+        position = 0
+        isAtEnd = false
+        isPlain = nil
     }
 
     /// Whether opening it would wait for, or take from, another program.

@@ -12,14 +12,19 @@ struct FileSource {
         path == "-" ? "standard input" : URL(filePath: path).resolvingSymlinksInPath().path
     }
 
-    /// Ingests what the file holds beyond its committed offset.
+    /// Ingests what the file holds beyond its committed offset. It is opened once: what is recognised is what is read.
     func ingest(with writer: inout BatchWriter, date: Int32) throws(IngestError) {
+        var stream: ByteStream
+        do {
+            stream = try ByteStream.open(path)
+        } catch {
+            throw writer.options.shouldStop() ? .stopped : error  // a signal ends the wait for a pipe's writer
+        }
         var origin = RecordBatch.Origin.stream(name: name)
-        if ByteStream.isRegularFile(path) {
-            guard let admitted = try admit(to: &writer) else { return }
+        if stream.isRegularFile {
+            guard let admitted = try admit(&stream, to: &writer) else { return }
             origin = admitted
         }
-        var stream = try ByteStream.open(path)
         var (offset, line) = (0, 0)
         if case .file(_, _, let from, let fromLine) = origin {
             do {
@@ -40,9 +45,10 @@ struct FileSource {
         }
     }
 
-    /// The file's place in the ledger; `nil` when it is empty.
-    private func admit(to writer: inout BatchWriter) throws(IngestError) -> RecordBatch.Origin? {
-        var stream = try ByteStream.open(path)
+    /// The file's place in the ledger; `nil` when it is empty. Leaves `stream` at its first byte.
+    private func admit(
+        _ stream: inout ByteStream, to writer: inout BatchWriter
+    ) throws(IngestError) -> RecordBatch.Origin? {
         var prefix: [UInt8] = []
         do {
             while prefix.count < Self.prefixLength {
@@ -54,7 +60,10 @@ struct FileSource {
                 throw .inputDamaged(path, line: 1, reason: "the gzip data is damaged from its start")
             }
         }
-        return prefix.isEmpty ? nil : try writer.admitFile(named: name, prefix: prefix)
+        defer { wipeBytes(&prefix) }
+        guard !prefix.isEmpty else { return nil }
+        do { try stream.rewind() } catch { throw .inputMissing(path, reason: "it cannot be read twice") }
+        return try writer.admitFile(named: name, prefix: prefix)
     }
 
     /// Reads and commits one batch; false at the end.

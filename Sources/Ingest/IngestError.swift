@@ -19,6 +19,8 @@ package enum IngestError: Error {
     case keyGone(UInt32)
     /// Another run is reading the same file.
     case fileInUse(String)
+    /// The database counts something else for this run than was committed: it is another one, or an older copy.
+    case countsDiffer
     /// A replayed record is refused again.
     case stillRefused(cause: String)
     case stopped
@@ -42,6 +44,8 @@ extension IngestError: CustomStringConvertible {
         case .keyGone(let version):
             "this source was begun under token key v\(version), which the ingest keyring does not hold; use the keyring that has it"
         case .fileInUse(let path): "another run is reading \(path); wait for it to end and run again"
+        case .countsDiffer:
+            "the database has lost what this run had committed, as after a fail-over to a standby that lagged; look at `tokenvault status`, then run again"
         case .stillRefused(let cause): "the record is refused again (\(cause)) and stays in the quarantine"
         case .stopped: "stopped by a signal; what is committed stays, run again to go on"
         }

@@ -1,13 +1,19 @@
+package import VaultStore
+
 /// How a run behaves. Set once by the command layer.
 package struct IngestOptions: Sendable {
     /// libpq connection string, kept for reconnecting.
     package var database = ""
+    /// Time-outs of each session.
+    package var limits = SessionLimits.batch
     /// Records a transaction.
     package var batchSize = 10_000
     /// Stop when more records than this are refused; `nil` for no limit.
     package var maxQuarantined: Int?
     /// How long a batch is tried again while the database is away.
     package var retryFor: Duration = .seconds(30)
+    /// Attempts that a batch has at least, however long each took.
+    package var leastAttempts = 3
     /// Length of one long poll, 0 to 20 seconds.
     package var pollSeconds = 10
     /// Messages of one transaction.

@@ -57,7 +57,10 @@ package struct IngestRun: ~Copyable {
                 client = try QueueClient(
                     address: address, credentials: credentials, options: options, shouldStop: writer.options.shouldStop)
             } catch { throw .queue(error) }
-            var drain = QueueSource(client, name: address.queueName)
+            let keeper = LeaseKeeper(
+                address: address, credentials: credentials, options: options,
+                seconds: writer.options.visibilityTimeout, warn: writer.options.warn)
+            var drain = QueueSource(client, keeper: keeper, name: address.queueName)
             try drain.ingest(with: &writer)
         }
     }

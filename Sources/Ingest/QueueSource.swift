@@ -7,12 +7,16 @@ struct QueueSource: ~Copyable {
     /// A drain is over after this many empty long polls in a row and an approximate count of 0: one empty response
     /// proves nothing on a standard queue.
     static let emptyPollsToEnd = 3
+    /// A batch of large bodies ends here (one receive may add 10 MiB), so that memory does not depend on their number.
+    static let maximumBatchBytes = 16 << 20
 
     private var client: QueueClient
+    private let keeper: LeaseKeeper
     private let name: String
 
-    init(_ client: consuming QueueClient, name: String) {
+    init(_ client: consuming QueueClient, keeper: LeaseKeeper, name: String) {
         self.client = client
+        self.keeper = keeper
         self.name = name
     }
 
@@ -37,7 +41,7 @@ struct QueueSource: ~Copyable {
     private mutating func gather(_ options: IngestOptions) throws(SQSError) -> DeliveryBatch {
         var batch = DeliveryBatch()
         var emptyPolls = 0
-        while batch.count < options.messagesPerBatch {
+        while batch.count < options.messagesPerBatch, batch.byteCount < Self.maximumBatchBytes {
             let received: DeliveryBatch
             do {
                 received = try client.receive(
@@ -57,6 +61,7 @@ struct QueueSource: ~Copyable {
                 }
             } else {
                 emptyPolls = 0
+                keeper.add(received.leases, seconds: options.visibilityTimeout)
                 try batch.append(received)
             }
         }
@@ -76,7 +81,8 @@ struct QueueSource: ~Copyable {
         }
         defer { wipeBytes(&records.bytes) }
         do {
-            guard let committed = try writer.write(records) else { return giveBack(batch) }
+            let committed = try writer.write(records)
+            keeper.release()
             let report = client.delete(batch.acknowledgeAll(after: committed))
             if report.failed > 0 {
                 writer.noteUndeleted(report.failed)
@@ -90,6 +96,7 @@ struct QueueSource: ~Copyable {
     }
 
     private mutating func giveBack(_ batch: borrowing DeliveryBatch) {
+        keeper.release()
         if !batch.isEmpty { _ = client.changeVisibility(of: batch.leases, seconds: 0) }
     }
 

@@ -29,6 +29,9 @@ package struct Parameter: Sendable {
         return .array(array)
     }
 
+    /// NULL in place of a list of ids.
+    package static let noUUIDs = Parameter(type: .uuidArray, bytes: nil)
+
     package static func array(_ array: consuming BinaryArray) -> Parameter {
         Parameter(type: array.element.arrayType, bytes: array.finished())
     }

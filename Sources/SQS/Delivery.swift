@@ -37,6 +37,8 @@ package struct DeliveryBatch: ~Copyable, Sendable {
 
     package var count: Int { entries.count }
     package var isEmpty: Bool { entries.isEmpty }
+    /// Bytes of all bodies taken so far.
+    package var byteCount: Int { bodies.count }
 
     /// The same at every redelivery, while receipt handles change.
     package func messageID(at index: Int) -> String { entries[index].messageID }

@@ -71,6 +71,15 @@ package struct QuarantinedRecord: Sendable {
     }
 }
 
+/// What the database counts for one run.
+package struct RunState: Sendable {
+    package let stored: Int
+    package let repeated: Int
+    package let quarantined: Int
+    /// Of the run's audit event; `nil` while it is under way.
+    package let receipt: AuditReceipt?
+}
+
 /// Verbs of the ingest role: it inserts, and calls functions; it reads no table.
 extension VaultStore {
     package mutating func loginTableShape() throws(PostgresError) -> LoginTableShape {
@@ -90,6 +99,21 @@ extension VaultStore {
 
     package mutating func beginRun(_ run: UInt128, source: String) throws(PostgresError) {
         try connection.run(Statement("beginning the run", "SELECT vault.begin_run($1, $2)", .uuid(run), .text(source)))
+    }
+
+    /// Waits for a transaction that still moves the counts; holds them until the transaction ends.
+    package mutating func runState(_ run: UInt128) throws(PostgresError) -> RunState {
+        let rows = try connection.run(
+            Statement(
+                "reading the run's counts",
+                "SELECT stored, repeated, quarantined, audit_sequence, audit_head FROM vault.run_state($1)", .uuid(run))
+        )
+        let receipt = rows.int(row: 0, column: 3).map {
+            AuditReceipt(sequence: $0, head: rows.bytes(row: 0, column: 4) ?? [])
+        }
+        return RunState(
+            stored: rows.int(row: 0, column: 0) ?? 0, repeated: rows.int(row: 0, column: 1) ?? 0,
+            quarantined: rows.int(row: 0, column: 2) ?? 0, receipt: receipt)
     }
 
     /// First in each batch's transaction: until its end no original is removed.

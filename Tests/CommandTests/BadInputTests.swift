@@ -100,7 +100,7 @@ struct BadInputTests {
         #expect(try vault.query("SELECT count(*) FROM vault.quarantine WHERE resolution IS NULL") == "0")
         #expect(
             try vault.query("SELECT action FROM audit.event WHERE action LIKE 'quarantine.%' ORDER BY sequence")
-                .hasSuffix("quarantine.replay\nquarantine.request\nquarantine.discard"))
+                .hasSuffix("quarantine.request\nquarantine.replay\nquarantine.discard"))
     }
 
     @Test("of files ends with the exit code that scripts depend on")

@@ -50,7 +50,8 @@ struct IngestCommand: ParsableCommand {
         let keyring = try IngestKeyring.load(path: path)
         StopSignal.install()
 
-        var run = try IngestRun.begin(try database.openChecked(), keyring: keyring, sources: sources, options: options)
+        var run = try IngestRun.begin(
+            try database.openChecked(options.limits, attempts: 4), keyring: keyring, sources: sources, options: options)
         let start = ContinuousClock.now
         var failure: IngestError?
         for source in sources {
@@ -97,6 +98,9 @@ struct IngestCommand: ParsableCommand {
             .visibilitySeconds, flag: visibilitySeconds, in: 1...43_200, builtIn: 300)
         let limit = try settings.integer(.maxQuarantined, flag: maxQuarantined, in: 0...Int.max, builtIn: Int.max)
         options.maxQuarantined = limit == Int.max ? nil : limit
+        options.limits = try database.batchLimits()
+        let retry = try settings.integer(.retrySeconds, flag: nil, in: 0...3_600, builtIn: 30)
+        options.retryFor = .seconds(retry)
         options.shouldStop = { StopSignal.isRequested }
         options.warn = { Messages.warning($0) }
         if isatty(STDERR_FILENO) == 1, !output.json {

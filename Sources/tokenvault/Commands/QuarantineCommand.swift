@@ -55,23 +55,45 @@ struct QuarantineCommand: ParsableCommand {
         @OptionGroup var database: DatabaseOptions
         @OptionGroup var keyring: RecoveryKeyringOptions
         @OptionGroup var why: ReasonOptions
-        @Argument(help: "The record's id.") var id: String
+        @OptionGroup var output: OutputOptions
+        @Option(help: ArgumentHelp("A request of yours that was approved meanwhile.", valueName: "id"))
+        var request: String?
+        @Argument(help: "The record's id.") var id: String?
+
+        func validate() throws {
+            guard (id == nil) != (request == nil) else { throw ValidationError("name one record, or --request ID") }
+        }
 
         func run() throws {
-            let id = try recordID(id)
-            var (opened, failed, _) = try open([id], database, keyring, why)
+            let asked = try request.map(recordID)
+            let ids = try id.map { [try recordID($0)] } ?? []
+            let loaded = try keyring.load(database.settings())
+            var review = QuarantineReview(try database.openChecked(), keyring: loaded)
+            var (opened, failed) = try open(ids, request: asked, &review, why)
+            defer { for index in opened.indices { wipe(&opened[index].bytes) } }
+            let standardOutput = StandardOutput()
+            for record in opened {
+                if output.json {
+                    var line = JSONLine()
+                    line.add("id", Hex.encode(record.id))
+                    line.add("source", record.source)
+                    line.add("position", record.position)
+                    line.add("cause", record.cause)
+                    line.add("truncated", record.isTruncated)
+                    line.add("record", String(validating: record.bytes, as: UTF8.self))
+                    line.add("record_base64", Data(record.bytes).base64EncodedString())
+                    try standardOutput.line(line.text)
+                } else if standardOutputIsTerminal {
+                    try standardOutput.line(escapingControls(String(decoding: record.bytes, as: UTF8.self)))
+                } else {
+                    try standardOutput.write(record.bytes + [UInt8(ascii: "\n")])
+                }
+            }
+            try standardOutput.flush()
             if let failure = failed.first {
                 throw Failure(.doesNotVerify, "\(Hex.encode(failure.id)): \(failure.reason)")
             }
             guard !opened.isEmpty else { throw Failure(.failed, "there is no such record in the quarantine") }
-            defer { wipe(&opened[0].bytes) }
-            let standardOutput = StandardOutput()
-            if standardOutputIsTerminal {
-                try standardOutput.line(escapingControls(String(decoding: opened[0].bytes, as: UTF8.self)))
-            } else {
-                try standardOutput.write(opened[0].bytes + [UInt8(ascii: "\n")])
-            }
-            try standardOutput.flush()
         }
     }
 
@@ -88,41 +110,103 @@ struct QuarantineCommand: ParsableCommand {
         @OptionGroup var keyring: RecoveryKeyringOptions
         @OptionGroup var why: ReasonOptions
         @Flag(help: "Replay every record that waits.") var all = false
+        @Option(help: ArgumentHelp("Replay the records of a request of yours that was approved.", valueName: "id"))
+        var request: String?
         @Argument(help: "Ids of records.") var ids: [String] = []
 
         func validate() throws {
-            guard all != !ids.isEmpty else { throw ValidationError("name records to replay, or --all") }
+            guard [all, !ids.isEmpty, request != nil].count(where: { $0 }) == 1 else {
+                throw ValidationError("name records to replay, or --all, or --request ID")
+            }
         }
 
         func run() throws {
             let settings = try database.settings()
-            var store = try database.openChecked()
-            let entries = try store.quarantineList(limit: Int(Int32.max))
-            let wanted = try all ? Set(entries.filter { $0.resolution == nil }.map(\.id)) : Set(ids.map(recordID))
-            guard !wanted.isEmpty else { return Messages.note("nothing waits in the quarantine") }
+            let wanted = try all ? nil : ids.map(recordID)
+            let asked = try request.map(recordID)
             let path = try settings.requiredPath(.ingestKeyring, flag: ingest.ingestKeyring, option: "ingest-keyring")
             let ingestKeyring = try IngestKeyring.load(path: path)
-            var (opened, failed, _) = try open(Array(wanted), database, keyring, why)
-
+            let recoveryKeyring = try keyring.load(settings)
             var options = IngestOptions()
             options.database = settings.string(.database, flag: database.database) ?? ""
-            var run = try IngestRun.begin(store, keyring: ingestKeyring, sources: [], options: options)
-            var replayed = 0
-            for index in opened.indices {
-                defer { wipe(&opened[index].bytes) }
-                let created = entries.first { $0.id == opened[index].id }?.created ?? ""
+            options.limits = try database.batchLimits()
+            options.shouldStop = { StopSignal.isRequested }
+            StopSignal.install()
+
+            var listing = try database.openChecked(options.limits)
+            if asked == nil, try listing.quarantineWaiting(wanted, after: nil, limit: 1).isEmpty {
+                if all { return Messages.note("nothing waits in the quarantine") }
+                throw Failure(
+                    .failed, "none of these records waits in the quarantine; see `tokenvault quarantine list`")
+            }
+            var review = QuarantineReview(try database.openChecked(options.limits), keyring: recoveryKeyring)
+            var run = try IngestRun.begin(
+                try database.openChecked(options.limits), keyring: ingestKeyring, sources: [], options: options)
+            var counts = Counts()
+            var failure: (any Error)?
+            do {
+                if let asked {
+                    var (opened, failed) = try open([], request: asked, &review, why)
+                    let page = try listing.quarantineWaiting(opened.map(\.id), after: nil, limit: opened.count)
+                    try replay(page, &opened, failed, &run, &counts)
+                } else {
+                    try replay(wanted, &listing, &review, &run, &counts)
+                }
+            } catch {
+                failure = error
+            }
+            Messages.receipt(try run.finish(outcome: failure == nil ? "replay" : "replay, stopped"))
+            Messages.note("\(counts.replayed) records replayed, \(counts.kept) stay in the quarantine")
+            if let failure { throw failure }
+            let named = Set(wanted ?? []).count
+            if counts.found < named {
+                throw Failure(.failed, "\(named - counts.found) of the records named do not wait in the quarantine")
+            }
+            if counts.kept > 0 { throw Failure(.someQuarantined, "\(counts.kept) records stay in the quarantine") }
+        }
+
+        /// Records opened at a time, so that memory does not depend on how many wait.
+        private static let pageSize = 32
+
+        private struct Counts {
+            var (found, replayed, kept) = (0, 0, 0)
+        }
+
+        private func replay(
+            _ wanted: [UInt128]?, _ listing: inout VaultStore, _ review: inout QuarantineReview,
+            _ run: inout IngestRun, _ counts: inout Counts
+        ) throws {
+            var last: UInt128?
+            while true {
+                guard !StopSignal.isRequested else { throw IngestError.stopped }
+                let page = try listing.quarantineWaiting(wanted, after: last, limit: Self.pageSize)
+                guard !page.isEmpty else { return }
+                last = page.last?.id
+                var (opened, failed) = try open(page.map(\.id), request: nil, &review, why)
+                try replay(page, &opened, failed, &run, &counts)
+            }
+        }
+
+        private func replay(
+            _ page: [WaitingRecord], _ opened: inout [OpenedRecord], _ failed: [(id: UInt128, reason: String)],
+            _ run: inout IngestRun, _ counts: inout Counts
+        ) throws {
+            let created = Dictionary(uniqueKeysWithValues: page.map { ($0.id, $0.created) })
+            var failed = failed
+            counts.found += page.count
+            defer { for index in opened.indices { wipe(&opened[index].bytes) } }
+            for record in opened {
+                guard let date = created[record.id] else { continue }  // somebody else was faster
                 do throws(IngestError) {
-                    try run.replay(opened[index].bytes, id: opened[index].id, date: created, reason: why.reason)
-                    replayed += 1
+                    try run.replay(record.bytes, id: record.id, date: date, reason: why.reason)
+                    counts.replayed += 1
                 } catch {
                     guard case .stillRefused(let cause) = error else { throw error }
-                    failed.append((opened[index].id, "still refused: \(cause)"))
+                    failed.append((record.id, "still refused: \(cause)"))
                 }
             }
-            Messages.receipt(try run.finish(outcome: "replay"))
+            counts.kept += failed.count
             for failure in failed { Messages.warning("\(Hex.encode(failure.id)): \(failure.reason)") }
-            Messages.note("\(replayed) records replayed, \(failed.count) stay in the quarantine")
-            if !failed.isEmpty { throw Failure(.someQuarantined, "\(failed.count) records stay in the quarantine") }
         }
     }
 
@@ -150,16 +234,15 @@ private func recordID(_ text: String) throws -> UInt128 {
     return id
 }
 
+/// Requests the records, audited, and opens them; or opens those of a request that stands.
 private func open(
-    _ ids: [UInt128], _ database: DatabaseOptions, _ keyring: RecoveryKeyringOptions, _ why: ReasonOptions
-) throws -> (opened: [OpenedRecord], failed: [(id: UInt128, reason: String)], receipt: AuditReceipt) {
-    let loaded = try keyring.load(database.settings())
-    var review = QuarantineReview(try database.openChecked(), keyring: loaded)
+    _ ids: [UInt128], request standing: UInt128?, _ review: inout QuarantineReview, _ why: ReasonOptions
+) throws -> (opened: [OpenedRecord], failed: [(id: UInt128, reason: String)]) {
+    if let standing { return try review.open(request: standing) }
     let request = try review.request(ids, reason: why.reason, ticket: why.ticket)
     Messages.receipt(request.receipt)
     guard request.approvalsNeeded == 0 else {
         throw RecoveryError.waitsForApproval(request: Hex.encode(request.id), approvals: request.approvalsNeeded)
     }
-    let (opened, failed) = try review.open(request: request.id)
-    return (opened, failed, request.receipt)
+    return try review.open(request: request.id)
 }

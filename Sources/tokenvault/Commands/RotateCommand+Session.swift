@@ -42,7 +42,8 @@ struct RotateSession {
         let reporter = ProgressReporter()
         rotation.progress = { reporter.report($0) }
         StopSignal.install()
-        return RotationRun(try options.database.openChecked(.unhurried), ingest: ingest, recovery: recovery, options: rotation)
+        return RotationRun(
+            try options.database.openChecked(.unhurried), ingest: ingest, recovery: recovery, options: rotation)
     }
 
     private func run() throws {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Postgres
 import VaultStore
 
 /// Options of every command that speaks with the database.
@@ -17,8 +18,21 @@ struct DatabaseOptions: ParsableArguments {
     func settings() throws -> Settings { try Settings.load(path: config) }
 
     /// Connects to a primary, for commands that write or read the vault.
-    func open(_ limits: SessionLimits = .interactive) throws -> VaultStore {
-        try VaultStore.open(try settings().string(.database, flag: database) ?? "", limits: limits)
+    ///
+    /// - Parameter attempts: for jobs that nobody watches; a server that restarts or has no connection to spare is tried again.
+    func open(_ limits: SessionLimits = .interactive, attempts: Int = 1) throws -> VaultStore {
+        let conninfo = try settings().string(.database, flag: database) ?? ""
+        var pause = 0.2
+        for _ in 1..<attempts {
+            do throws(PostgresError) {
+                return try VaultStore.open(conninfo, limits: limits)
+            } catch {
+                guard case .unreachable = error, !StopSignal.isRequested else { throw error }
+            }
+            Thread.sleep(forTimeInterval: Double.random(in: pause / 2...pause))
+            pause *= 3
+        }
+        return try VaultStore.open(conninfo, limits: limits)
     }
 
     /// Time-outs for batches: TOKENVAULT_STATEMENT_TIMEOUT_SECONDS and TOKENVAULT_LOCK_TIMEOUT_SECONDS, or the built-in ones.
@@ -37,8 +51,8 @@ struct DatabaseOptions: ParsableArguments {
     }
 
     /// Connects, and refuses a schema that this release does not know.
-    func openChecked(_ limits: SessionLimits = .interactive) throws -> VaultStore {
-        var store = try open(limits)
+    func openChecked(_ limits: SessionLimits = .interactive, attempts: Int = 1) throws -> VaultStore {
+        var store = try open(limits, attempts: attempts)
         let version = try store.schemaVersion()
         guard version == VaultStore.requiredSchemaVersion else {
             throw Failure(

@@ -103,7 +103,7 @@ struct Failure: Error {
         case .database(let error): status(error)
         case .queue(let error): status(error)
         case .keyring(let error): status(error)
-        case .crypto, .sealing: .failed
+        case .crypto, .sealing, .countsDiffer: .failed
         case .keyGone: .badConfiguration
         case .stillRefused: .someQuarantined
         case .fileInUse, .stopped: .tryAgain
