@@ -1,4 +1,4 @@
--- verify 0010_outcome: what tells of runs and of the quarantine is as migrated and grants nothing else.
+-- verify 0011_outcome: what tells of runs and of the quarantine is as migrated and grants nothing else.
 -- Reads the catalogue only. Raises TV020 and says what differs. A body is known by the SHA-256 of its text.
 
 DO $$

@@ -1,5 +1,5 @@
--- 0010_outcome: a run learns what became of a COMMIT whose answer was lost; the quarantine is replayed page by page.
--- requires: 0009_policy
+-- 0011_outcome: a run learns what became of a COMMIT whose answer was lost; the quarantine is replayed page by page.
+-- requires: 0010_bulk_recovery
 
 BEGIN;
 
@@ -55,6 +55,6 @@ REVOKE ALL ON FUNCTION vault.run_state(uuid), vault.quarantine_waiting(uuid[], u
 GRANT EXECUTE ON FUNCTION vault.run_state(uuid) TO tokenvault_ingest;
 GRANT EXECUTE ON FUNCTION vault.quarantine_waiting(uuid[], uuid, integer) TO tokenvault_operator;
 
-SELECT vault.record_migration(10, 'outcome');
+SELECT vault.record_migration(11, 'outcome');
 
 COMMIT;
