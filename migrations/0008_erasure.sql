@@ -147,8 +147,9 @@ BEGIN
 END;
 $$;
 
--- Tokens of values that a row dated p_since or later holds, under any token of the value.
-CREATE FUNCTION vault.tokens_seen(p_since date) RETURNS SETOF text
+-- Tokens of values that a row dated p_since or later holds, under any token of the value. Only rows that hold one of
+-- p_among, unless it is NULL.
+CREATE FUNCTION vault.tokens_seen(p_since date, p_among text[]) RETURNS SETOF text
     LANGUAGE plpgsql
     STABLE
     SET search_path = pg_catalog, pg_temp
@@ -159,8 +160,9 @@ DECLARE
     rows_ text;
 BEGIN
     SELECT string_agg(format('SELECT login.%I::text COLLATE "C" AS token FROM %s AS login
-                              WHERE login.%I >= $1 AND login.%1$I IS NOT NULL',
-                             named.name, masked.table_name, masked.date_column), ' UNION ')
+                              WHERE login.%I >= $1 AND login.%1$I %4$s',
+                             named.name, masked.table_name, masked.date_column,
+                             CASE WHEN p_among IS NULL THEN 'IS NOT NULL' ELSE '= ANY ($2)' END), ' UNION ')
     INTO rows_
     FROM vault.masked_tables() AS masked CROSS JOIN LATERAL unnest(masked.column_names) AS named (name)
     WHERE masked.date_column IS NOT NULL;
@@ -173,7 +175,7 @@ BEGIN
              UNION SELECT newest.token FROM newest
              UNION SELECT older.old_token FROM newest
                    JOIN vault.token_successor AS older ON older.new_token = newest.token', rows_)
-        USING p_since;
+        USING p_since, p_among;
     END IF;
 END;
 $$;
@@ -378,7 +380,7 @@ BEGIN
     WHERE original.created_at < p_cutoff::timestamp AT TIME ZONE 'UTC' AND (p_domain IS NULL OR original.domain = p_domain);
     GET DIAGNOSTICS stored = ROW_COUNT;
     DELETE FROM vault.erasure_item AS item
-    USING vault.tokens_seen(p_cutoff) AS recent (token)
+    USING vault.tokens_seen(p_cutoff, NULL) AS recent (token)
     WHERE item.erasure = p_id AND item.token = recent.token COLLATE "C";
     GET DIAGNOSTICS seen = ROW_COUNT;
     UPDATE vault.erasure AS erasure SET asked = stored - seen, kept = seen WHERE erasure.id = p_id;
@@ -572,8 +574,9 @@ BEGIN
 
         -- What came in since the erasure began may have made a value another user's too, or a recent one.
         IF standing.kind = 'retention' THEN
-            SELECT array_agg(DISTINCT seen.token) INTO spared FROM vault.tokens_seen(standing.cutoff) AS seen (token)
-            WHERE seen.token = ANY (tokens);
+            SELECT array_agg(DISTINCT same.token) INTO spared
+            FROM unnest(owners, members) AS same (token, member)
+            JOIN vault.tokens_seen(standing.cutoff, members) AS seen (token) ON seen.token = same.member;
         ELSIF standing.shared = 'keep' THEN
             SELECT array_agg(counts.token) INTO spared FROM vault.token_rows(owners, members, p_user) AS counts
             WHERE counts.users > CASE standing.kind WHEN 'tokens' THEN 1 ELSE 0 END;

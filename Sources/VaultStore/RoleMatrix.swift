@@ -114,7 +114,7 @@ package enum RoleMatrix {
         "vault.same_value(text[])": [],
         "vault.take_out_tokens(text[], boolean, text)": [],
         "vault.token_rows(text[], text[], text)": [],
-        "vault.tokens_seen(date)": [],
+        "vault.tokens_seen(date, text[])": [],
         "vault.find_file(text)": ["ingest"],
         "vault.finish_rotation(uuid, text)": ["operator"],
         "vault.finish_run(uuid, text)": ["ingest"],

@@ -8,13 +8,13 @@ BEGIN
     WITH expected (name, definer, body, callers) AS (VALUES
         ('vault.begin_erasure(uuid, text[], text, text, text, text, text, boolean)', true, '30daecf854cc0fca',
          'tokenvault_operator'),
-        ('vault.begin_expiry(uuid, text, date, text, text, boolean)', true, '0cfb4dd9650ebf6f',
+        ('vault.begin_expiry(uuid, text, date, text, text, boolean)', true, 'e20ea20c4b29985b',
          'tokenvault_operator'),
         ('vault.drop_pairs(text[])', false, 'c5222e54e288aede',
          ''),
         ('vault.enter_batch()', true, '2cf77ac8da84d9ef',
          'tokenvault_ingest'),
-        ('vault.erase_batch(uuid, text, integer)', true, '5838f8ec881a6c12',
+        ('vault.erase_batch(uuid, text, integer)', true, 'd796bb8601a98936',
          'tokenvault_operator'),
         ('vault.erase_user_rows(uuid, text)', true, '7a74f3bf92146ea7',
          'tokenvault_operator'),
@@ -52,7 +52,7 @@ BEGIN
          ''),
         ('vault.token_rows(text[], text[], text)', false, '7e1142efdc172d9f',
          ''),
-        ('vault.tokens_seen(date)', false, '5580fb2564c5c1ba',
+        ('vault.tokens_seen(date, text[])', false, '4fbc2beea4d19fbf',
          '')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
