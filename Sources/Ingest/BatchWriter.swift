@@ -123,6 +123,7 @@ struct BatchWriter: ~Copyable {
                 ContinuousClock.now < deadline || attempts < options.leastAttempts
             else {
                 hasGivenUp = failure.needsReconnect
+                if failure.isTransient, options.shouldStop() { throw .stopped }
                 throw .database(inDoubt == nil ? failure : .commitUnknown)
             }
             if inDoubt == nil { keys.forgetUnstored() }
