@@ -120,7 +120,8 @@ struct OutageTests {
         #expect(run.status == 75, "\(run.standardError)")
         #expect(run.standardError.contains(kind == "LOCK" ? "55P03" : "57014"))
         _ = try vault.query(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE granted AND relation = 'public.user_logins'::regclass")
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE granted AND relation = 'public.user_logins'::regclass"
+        )
         #expect(try vault.query("SELECT count(*) FROM public.user_logins") == "0")
     }
 
