@@ -4,7 +4,7 @@
   tokenvault_formats.py recover --keyring FILE --passphrase-file FILE --database DSN --reason R --ticket T TOKEN...
       recovers tokens from a real vault: request and commit, release, verify, open; prints TOKEN<TAB>VALUE
   tokenvault_formats.py verify-audit --database DSN
-      recomputes the audit log's chain
+      recomputes the audit log's chain; with --checkpoint FILE --checkpoint-key KEY holds it to a checkpoint
   tokenvault_formats.py vectors [--check]
       writes the vectors that the Swift tests read, or checks that they are what it would write
 
@@ -283,6 +283,60 @@ def next_head(head: bytes, event: dict) -> tuple[bytes, bytes]:
     return leaf, hashlib.sha256(b"\2" + head + leaf).digest()
 
 
+def merkle_root(leaves: list[bytes]) -> bytes:
+    """RFC 6962, section 2.1, over leaf hashes."""
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    if len(leaves) == 1:
+        return leaves[0]
+    split = 1
+    while split * 2 < len(leaves):
+        split *= 2
+    return hashlib.sha256(b"\1" + merkle_root(leaves[:split]) + merkle_root(leaves[split:])).digest()
+
+
+def verifier_key(text: str) -> tuple[str, bytes, bytes]:
+    """NAME+HASH+BASE64: name, hash, Ed25519 public key."""
+    name, digits, encoded = text.strip().split("+", 2)
+    key = from_base64(encoded)
+    if len(key) != 33 or key[0] != 1:
+        raise Refused("not an Ed25519 verifier key")
+    found = hashlib.sha256(name.encode() + b"\n" + key).digest()[:4]
+    if found.hex() != digits:
+        raise Refused("the verifier key's hash is wrong")
+    return name, found, key[1:]
+
+
+def checkpoint_body(origin: str, size: int, root: bytes) -> bytes:
+    return f"{origin}\n{size}\n{base64.b64encode(root).decode()}\n".encode()
+
+
+def sign_checkpoint(body: bytes, name: str, seed: bytes) -> bytes:
+    key = nacl.signing.SigningKey(seed)
+    public = b"\1" + bytes(key.verify_key)
+    found = hashlib.sha256(name.encode() + b"\n" + public).digest()[:4]
+    signature = base64.b64encode(found + key.sign(body).signature).decode()
+    return body + f"\n\u2014 {name} {signature}\n".encode()
+
+
+def open_checkpoint(note: bytes, key: str) -> tuple[str, int, bytes]:
+    name, found, public = verifier_key(key)
+    body, _, signatures = note.decode().rpartition("\n\n")
+    for line in signatures.splitlines():
+        dash, signer, encoded = line.split(" ")
+        signature = from_base64(encoded)
+        if (dash, signer, signature[:4]) == ("\u2014", name, found):
+            try:
+                nacl.signing.VerifyKey(public).verify((body + "\n").encode(), signature[4:])
+            except nacl.exceptions.BadSignatureError:
+                raise Refused("the checkpoint's signature is wrong") from None
+            origin, size, root = body.split("\n")[:3]
+            if origin != name:
+                raise Refused("the checkpoint is of another log")
+            return origin, int(size), from_base64(root)
+    raise Refused("the checkpoint is not signed by this key")
+
+
 # Commands
 
 def recover(options) -> None:
@@ -317,7 +371,7 @@ def recover(options) -> None:
 
 def verify_audit(options) -> None:
     import psycopg
-    head, count = bytes(32), 0
+    head, count, leaves = bytes(32), 0, []
     columns = ("sequence", "id", "microseconds", "actor", "address", "action", "object", "reason", "ticket", "outcome",
                "leaf", "head")
     with psycopg.connect(options.database, autocommit=True) as database:
@@ -328,10 +382,15 @@ def verify_audit(options) -> None:
             event["id"] = event["id"].bytes
             count += 1
             leaf, head = next_head(head, event)
+            leaves.append(leaf)
             if (event["sequence"], leaf, head) != (count, event["leaf"], event["head"]):
                 raise Refused(f"event {count} does not verify")
         if database.execute("SELECT sequence, head FROM audit.head").fetchone() != (count, head):
             raise Refused("the head differs")
+    if options.checkpoint:
+        _, size, root = open_checkpoint(pathlib.Path(options.checkpoint).read_bytes(), options.checkpoint_key)
+        if size > count or merkle_root(leaves[:size]) != root:
+            raise Refused("the log does not begin with the events of the checkpoint")
     print(f"{count} of {count} events verify; head {count}:{head.hex()}")
 
 
@@ -345,6 +404,8 @@ def main() -> None:
     command.set_defaults(run=recover)
     command = commands.add_parser("verify-audit")
     command.add_argument("--database", required=True)
+    command.add_argument("--checkpoint", help="a signed checkpoint; needs --checkpoint-key")
+    command.add_argument("--checkpoint-key", help="NAME+HASH+BASE64")
     command.set_defaults(run=verify_audit)
     command = commands.add_parser("vectors")
     command.add_argument("--check", action="store_true")

@@ -109,11 +109,13 @@ extension KeyringError: CustomStringConvertible {
 package enum KeyringKind: String, Sendable, CaseIterable {
     case ingest = "tokenvault-ingest-keyring"
     case recovery = "tokenvault-recovery-keyring"
+    case checkpoint = "tokenvault-checkpoint-key"
 
     var name: String {
         switch self {
         case .ingest: "an ingest keyring"
         case .recovery: "a recovery keyring"
+        case .checkpoint: "a checkpoint key"
         }
     }
 }

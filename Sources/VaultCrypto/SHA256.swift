@@ -13,15 +13,5 @@ package enum SHA256 {
         }
     }
 
-    /// Writes the 32-byte digest of `bytes` over `digest`. Allocates nothing.
-    package static func hash(_ bytes: Span<UInt8>, into digest: inout [UInt8]) {
-        precondition(digest.count == byteCount, "a digest has 32 bytes")
-        unsafe digest.withUnsafeMutableBufferPointer { digest in
-            unsafe bytes.withUnsafeBufferPointer { bytes in
-                unsafe tokenvault_sha256(bytes.baseAddress, bytes.count, digest.baseAddress)
-            }
-        }
-    }
-
     package static func hash(_ bytes: [UInt8]) -> [UInt8] { hash(bytes.span) }
 }

@@ -45,6 +45,17 @@ struct SecondImplementationTests {
         let theirs = try formats(["verify-audit", "--database", auditor])
         let ours = try vault.tokenvault("vault_auditor", ["audit", "verify"]).succeeded().standardOutput
         #expect(theirs == ours)
+
+        let key = vault.folder.appending(path: "checkpoint.key").path
+        let verifier = try vault.tokenvault(
+            "vault_auditor", ["audit", "checkpoint-key", "generate", "--checkpoint-key", key, "--name", "test/audit"]
+        ).succeeded().standardOutput.trimmingCharacters(in: .newlines)
+        let note = try vault.tokenvault("vault_auditor", ["audit", "checkpoint", "--checkpoint-key", key]).succeeded()
+        let checkpoint = try vault.file("checkpoint", note.standardOutput)
+        _ = try vault.query("SELECT audit.append('test', NULL, NULL, NULL, NULL)")
+        let held = try formats(
+            ["verify-audit", "--database", auditor, "--checkpoint", checkpoint, "--checkpoint-key", verifier])
+        #expect(held.hasPrefix("\(Int(ours.prefix { $0.isNumber })! + 1) of "))
     }
 
     @Test("writes the vectors that stand in the repository")

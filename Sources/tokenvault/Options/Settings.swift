@@ -20,6 +20,7 @@ struct Settings {
         case ingestKeyring = "ingest_keyring"
         case recoveryKeyring = "recovery_keyring"
         case passphraseFile = "passphrase_file"
+        case checkpointKey = "checkpoint_key"
         case migrations
         case endpointURL = "endpoint_url"
         case region
