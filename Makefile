@@ -44,6 +44,7 @@ benchmark: setup  ## figures, on a private cluster with normal durability
 	swift build -c release --product tokenvault
 	scripts/benchmark.sh
 	scripts/benchmark_rotation.sh
+	scripts/benchmark_recovery.sh
 
 install:   ## program and migrations below PREFIX
 	swift build -c release --product tokenvault --static-swift-stdlib

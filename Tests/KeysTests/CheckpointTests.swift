@@ -39,7 +39,7 @@ struct CheckpointTests {
             }
         }
         #expect(throws: CheckpointError.malformed) { try Checkpoint.open(note + [0x0A], key: key) }
-        #expect(throws: CheckpointError.malformed) { try Checkpoint.open(note + note, key: key) }
+        #expect(throws: CheckpointError.badSignature) { try Checkpoint.open(note + note, key: key) }
     }
 
     @Test("of another key, another log or another name are told apart")
