@@ -17,6 +17,7 @@ enum CodeChecks {
             "functions", "\(functions.count) functions, their search_path pinned where they run as the owner")
         let code = try store.codeOnTables()
         checkAppendOnly(code, &findings)
+        checkOwn(code, &findings)
         checkForeign(code, &findings)
         findings.close("triggers", "the log refuses changes, and no other trigger or rule stands on the vault's tables")
         try checkDefaults(&store, &findings)
@@ -75,9 +76,28 @@ enum CodeChecks {
         }
     }
 
+    /// Triggers of the vault's own that are off or gone, beside those of the log.
+    private static func checkOwn(_ code: [TableCode], _ findings: inout Findings) {
+        for path in RoleMatrix.triggers.sorted() where !appendOnly.contains(where: { path.hasPrefix("\($0.table).") }) {
+            let dot = path.lastIndex(of: ".") ?? path.startIndex
+            let (table, name) = (path[..<dot], path[path.index(after: dot)...])
+            guard let found = code.first(where: { $0.table == table && $0.name == name && $0.kind == "trigger" }) else {
+                findings.failure(
+                    "triggers", "trigger \(name) on \(table) is missing",
+                    .advice("run its CREATE TRIGGER from the folder migrations again, as tokenvault_owner"))
+                continue
+            }
+            if found.enabled == "D" || found.enabled == "R" {
+                findings.failure(
+                    "triggers", "trigger \(name) on \(table) is off",
+                    .sql("ALTER TABLE \(table) ENABLE TRIGGER \(name);", as: .administrator))
+            }
+        }
+    }
+
     private static func checkForeign(_ code: [TableCode], _ findings: inout Findings) {
         for item in code {
-            if item.name == "append_only", appendOnly.contains(where: { $0.table == item.table }) { continue }
+            if item.kind == "trigger", RoleMatrix.triggers.contains("\(item.table).\(item.name)") { continue }
             let message =
                 "\(item.kind) \(item.name) on \(item.table) is not the vault's, and sees what is written there"
             let remedy = Finding.Remedy.sql(

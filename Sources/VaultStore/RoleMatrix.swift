@@ -66,6 +66,11 @@ package enum RoleMatrix {
         return columns
     }()
 
+    /// Every trigger, as `table.trigger`.
+    package static let triggers: Set<String> = [
+        "audit.event.append_only", "audit.head.append_only", "vault.recovery_draft.booked",
+    ]
+
     /// Every function, and the groups that may call it.
     package static let functions: [String: Set<String>] = [
         "audit.append(text, text, text, text, text)": [],

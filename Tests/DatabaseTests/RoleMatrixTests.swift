@@ -82,6 +82,17 @@ struct RoleMatrixTests {
         #expect(matrix(of: rows) == complete(expected))
     }
 
+    @Test("Every trigger is listed, and every trigger listed is there")
+    func triggers() throws {
+        let triggers = try Self.shared.get().psql(
+            "vault_admin",
+            """
+            SELECT trigger.tgrelid::regclass || '.' || trigger.tgname FROM pg_trigger AS trigger
+            WHERE NOT trigger.tgisinternal
+            """)
+        #expect(Set(triggers.split(separator: "\n").map(String.init)) == RoleMatrix.triggers)
+    }
+
     @Test("Every schema and the database grant what the matrix says, and nothing else")
     func schemasAndDatabase() throws {
         var connection = try Self.shared.get().connect("vault_admin")

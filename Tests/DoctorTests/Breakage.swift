@@ -112,6 +112,9 @@ struct Breakage: Sendable, CustomTestStringConvertible {
             ALTER FUNCTION public.f() OWNER TO tokenvault_owner
             """, "functions", "public.f(), outside the vault's schemas"),
         Breakage("ALTER TABLE audit.event DISABLE TRIGGER append_only", "triggers", "its trigger is off"),
+        Breakage(
+            "ALTER TABLE vault.recovery_draft DISABLE TRIGGER booked", "triggers",
+            "booked on vault.recovery_draft is off"),
         Breakage("DROP TRIGGER append_only ON audit.head", "triggers", "its trigger is missing"),
         Breakage(
             "CREATE TRIGGER spy AFTER INSERT ON vault.original EXECUTE FUNCTION audit.refuse_change()", "triggers",
