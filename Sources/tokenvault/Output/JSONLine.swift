@@ -20,6 +20,8 @@ struct JSONLine {
     private mutating func append(_ key: String, _ json: String) { members.append("\(Self.quote(key)):\(json)") }
 
     static func quote(_ text: String) -> String {
+        let isPlain = text.utf8.allSatisfy { (0x20...0x7E).contains($0) && $0 != 0x22 && $0 != 0x5C }
+        if isPlain { return "\"\(text)\"" }
         var quoted = "\""
         for scalar in text.unicodeScalars {
             switch scalar {
