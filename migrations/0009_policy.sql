@@ -70,6 +70,7 @@ $$;
 CREATE FUNCTION vault.weekdays(p_days text) RETURNS integer[]
     LANGUAGE plpgsql
     IMMUTABLE
+    STRICT
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
