@@ -18,6 +18,8 @@ internal import Glibc
     /// The server was given up on in mid-statement: what it did is unknown, and nothing more is said to it.
     private var isAbandoned = false
     private var stopSeen: ContinuousClock.Instant?
+    /// A statement was sent by ``send(_:)`` and its answer not received yet.
+    var awaitsAnswer = false
 
     private init(adopting handle: OpaquePointer, patience: Patience) {
         unsafe self.handle = handle
@@ -110,15 +112,21 @@ internal import Glibc
     private var serverMessage: String { unsafe String(cString: PQerrorMessage(handle)) }
 
     /// Sends, waits for the whole answer, and returns its last result, or the first that failed, as `PQexec` does; a COPY
-    /// that begins is an answer too.
+    /// that begins is an answer too. The answer of a statement that was sent and never received is dropped first.
     private mutating func exchange(
         _ purpose: StaticString, _ send: (OpaquePointer) -> Int32
     ) throws(PostgresError) -> OpaquePointer? {
         guard isOpen else { throw .connectionLost(during: purpose.description) }
+        if awaitsAnswer { try unsafe PQclear(answer(purpose, Deadline(patience))) }
         let deadline = Deadline(patience)
         guard unsafe send(handle) == 1 else {
             throw isOpen ? .outOfMemory(during: purpose.description) : .connectionLost(during: purpose.description)
         }
+        return try unsafe answer(purpose, deadline)
+    }
+
+    /// Waits for the whole answer of the statement under way.
+    mutating func answer(_ purpose: StaticString, _ deadline: Deadline) throws(PostgresError) -> OpaquePointer? {
         try flush(purpose, deadline)
         var last: OpaquePointer?
         unsafe last = nil
@@ -133,7 +141,10 @@ internal import Glibc
                 // A connection that ends shows in the result, with what the server said last.
                 if unsafe PQconsumeInput(handle) == 0 { break }
             }
-            guard let result = unsafe PQgetResult(handle) else { return unsafe last }
+            guard let result = unsafe PQgetResult(handle) else {
+                awaitsAnswer = false
+                return unsafe last
+            }
             if unsafe last != nil, unsafe PQresultStatus(last) == PGRES_FATAL_ERROR {
                 unsafe PQclear(result)
             } else {

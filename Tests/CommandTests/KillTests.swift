@@ -28,7 +28,8 @@ struct KillTests {
             run.signal(SIGKILL)
             if run.wait().wasKilled { landed += 1 }
         }
-        #expect(landed == Self.kills, "seed \(seed): only \(landed) kills landed; the input is too small to prove anything")
+        #expect(
+            landed == Self.kills, "seed \(seed): only \(landed) kills landed; the input is too small to prove anything")
         let last = try vault.tokenvault("vault_ingest", arguments)
         #expect([0, 3].contains(last.status), "seed \(seed): \(last.standardError)")
         try sent.expectAllStoredOnce(in: vault, seed: seed)
@@ -61,7 +62,8 @@ struct KillTests {
                 (Int(stored) ?? 0) + waiting.visible + waiting.inFlight >= sent.lines.count,
                 "seed \(seed): messages lost")
         }
-        #expect(landed == Self.kills, "seed \(seed): only \(landed) kills landed; the queue is too small to prove anything")
+        #expect(
+            landed == Self.kills, "seed \(seed): only \(landed) kills landed; the queue is too small to prove anything")
         for _ in 0..<20 {
             let run = try vault.tokenvault("vault_ingest", arguments, environment: server.environment)
             #expect([0, 3].contains(run.status), "seed \(seed): \(run.standardError)")

@@ -38,7 +38,9 @@ struct InterruptedTests {
         #expect(try house.count("SELECT count(*) FROM vault.erasure WHERE state <> 'finished'") == 0)
         #expect(try house.count("SELECT count(*) FROM vault.erasure_item") == 0)
         #expect(try house.count("SELECT count(*) FROM audit.event WHERE action = 'erase.resume'") >= 1)
-        #expect(try house.count("SELECT count(*) FROM audit.event WHERE action = 'erase.request'") == 1_501)
+        // Once for each erasure: a kill that lands when all is done lets the next run begin another, of absent tokens.
+        let begun = try house.count("SELECT count(*) FROM vault.erasure")
+        #expect(try house.count("SELECT count(*) FROM audit.event WHERE action = 'erase.request'") == begun * 1_501)
     }
 
     @Test("of a user is known again by the same user id, and refused under other options")
