@@ -1,6 +1,6 @@
 -- 0009_policy: policy that holds at release too, decisions that lapse, hours, and break-glass.
 -- requires: 0008_erasure
--- docs/decisions/0004-policy-and-approvals.md says why. What stood when a request was made and what stands now both count: the stricter wins.
+-- docs/decisions/0007-policy-and-approvals.md says why. What stood when a request was made and what stands now both count: the stricter wins.
 
 BEGIN;
 
