@@ -48,13 +48,14 @@ struct BatchWriter: ~Copyable {
             shape = try store.loginTableShape()
             superseded = try store.supersededTokenVersions()
         } catch { throw .database(error) }
+        let version = keyring.activeTokenKey
         let masker = try Masker.make(shape: shape, keyring: keyring, superseded: superseded)
         let keys = RunKeys(keyring, now: { Int64(Date().timeIntervalSince1970) })
         var writer = BatchWriter(adopting: store, keys: keys, masker: masker, identity: identity, options: options)
         do {
             let run = writer.run
             _ = try writer.store.transaction { store throws(PostgresError) in
-                try store.beginRun(run, source: String(source.prefix(1024)))
+                try store.beginRun(run, source: String(source.prefix(1024)), version: version)
             }
         } catch { throw .database(error) }
         return writer

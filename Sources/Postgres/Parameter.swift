@@ -44,10 +44,12 @@ package enum ParameterType: UInt32, Sendable {
     case int8 = 20
     case int4 = 23
     case text = 25
+    case tid = 27
     case uuid = 2950
     case byteaArray = 1001
     case int4Array = 1007
     case textArray = 1009
+    case tidArray = 1010
     case int8Array = 1016
     case uuidArray = 2951
 
@@ -56,6 +58,7 @@ package enum ParameterType: UInt32, Sendable {
         case .bytea: .byteaArray
         case .int4: .int4Array
         case .int8: .int8Array
+        case .tid: .tidArray
         case .uuid: .uuidArray
         default: .textArray
         }
@@ -69,7 +72,7 @@ package struct BinaryArray {
     private var storage: [UInt8]
 
     /// - Parameters:
-    ///   - element: ``ParameterType/text``, `bytea`, `uuid`, `int4` or `int8`.
+    ///   - element: ``ParameterType/text``, `bytea`, `uuid`, `int4`, `int8` or `tid`.
     ///   - capacity: bytes expected.
     package init(of element: ParameterType, capacity: Int) {
         self.element = element

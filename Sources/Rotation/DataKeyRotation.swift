@@ -40,36 +40,51 @@ extension RotationRun {
         var (place, sum, done) = (state.place, state.valueSum, 0)
         let total: Int
         do { total = try store.countOriginals(except: nil) } catch { throw .database(error) }
-        while true {
+        var reader = try pageReader(state)
+        var next = try nextResealed(rotation, &reader, fingerprint)
+        while let work = next {
             do {
-                let page = try store.rotationPage(rotation, after: place, limit: options.pageSize)
-                guard let last = page.last else { return done }
-                try open(dataKeys: page.map(\.dataKey))
-                let work = try reseal(page, fingerprint: fingerprint)
                 try store.begin()
                 try storeFreshKeys(work.keys, rotation: rotation)
-                let replaced = try store.replaceSealed(
-                    rotation, from: place, to: last.token, valueSum: sum &+ work.sum, work.batch)
-                guard replaced == work.batch.count else {
+                let pending = try store.sendResealed(
+                    rotation, from: place, to: work.end, valueSum: sum &+ work.sum, work.batch)
+                next = reader.readsAhead ? try nextResealed(rotation, &reader, fingerprint) : nil
+                guard try store.resealedStored(pending) == work.batch.count else {
                     store.rollback()  // somebody removed or changed one meanwhile: read again
-                    fresh = [:]
+                    forgetUncertain()
+                    reader.goBack(to: place)
+                    next = try nextResealed(rotation, &reader, fingerprint)
                     continue
                 }
                 _ = try store.commit()
                 for key in work.keys { key.isStored = true }
                 try note(work.leftAlone, rotation: rotation)
-                (place, sum) = (last.token, sum &+ work.sum)
-                done += replaced
+                (place, sum) = (work.end, sum &+ work.sum)
+                done += work.batch.count
                 report(
                     "originals", pass: state.pass, done: state.valuesDone + done,
                     total: max(total, state.valuesDone + done))
-                try pause(after: page.count)
+                try pause(after: work.count)
+                if !reader.readsAhead { next = try nextResealed(rotation, &reader, fingerprint) }
             } catch { throw wrapped(error) }
         }
+        return done
+    }
+
+    private mutating func nextResealed(
+        _ rotation: UInt128, _ reader: inout PageReader, _ fingerprint: ValueFingerprint
+    ) throws(RotationError) -> Resealed? {
+        guard let page = try nextPage(rotation, &reader) else { return nil }
+        var work = try reseal(page.originals, fingerprint: fingerprint)
+        (work.end, work.count) = (page.end, page.originals.count)
+        return work
     }
 
     private struct Resealed {
         var batch = ResealedBatch()
+        /// Of the page: where the cursor goes, and how many originals were read.
+        var end: UInt128?
+        var count = 0
         var sum: UInt128 = 0
         var leftAlone: [(token: UInt128, reason: String)] = []
         var keys: [FreshKey] = []
@@ -89,8 +104,7 @@ extension RotationRun {
                 if !work.keys.contains(where: { $0 === key }) { work.keys.append(key) }
                 sealed.removeAll(keepingCapacity: true)
                 try key.sealer.seal(value.span, bits: original.token, into: &sealed)
-                work.batch.add(
-                    token: original.token, oldKey: original.dataKey, newKey: key.record.id, sealed: sealed.span)
+                work.batch.add(original, newKey: key.record.id, sealed: sealed.span)
                 work.sum &+= fingerprint.code(of: value, domain: domain.name)
             } catch let left as LeftAlone {
                 work.leftAlone.append((original.token, left.reason))

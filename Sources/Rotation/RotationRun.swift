@@ -11,12 +11,16 @@ package import VaultStore
 /// moment is gone on with by the next.
 package struct RotationRun: ~Copyable {
     var store: VaultStore
+    /// Reads pages while ``store`` writes; opened when first needed.
+    var besideSession: VaultStore?
     let ingest: IngestKeyring
     let recovery: RecoveryKeyring
     let options: RotationOptions
     var opened: [UInt128: Result<OpenedKey, LeftAlone>] = [:]
     var fresh: [String: FreshKey] = [:]
     var tokenizers = Tokenizers()
+    /// Networks whose pair of tokens is stored, or on its way in a page that this run has made.
+    var pairedNetworks: Set<UInt128> = []
     var summary = RotationSummary()
     private var throttleStart = ContinuousClock.now
     private var throttled = 0
@@ -52,7 +56,8 @@ package struct RotationRun: ~Copyable {
                 failure = cause
             }
             store.rollback()
-            fresh = [:]  // whether they are stored is uncertain
+            forgetUncertain()
+            besideSession = nil
             if steps != lastSteps {
                 (failures, lastSteps, deadline) = (0, steps, ContinuousClock.now + options.retryFor)
             }
@@ -67,6 +72,12 @@ package struct RotationRun: ~Copyable {
         }
     }
 
+    /// After a page that was not committed: whether its data keys and networks are stored is uncertain.
+    mutating func forgetUncertain() {
+        fresh = [:]
+        pairedNetworks = []
+    }
+
     /// Ends the run between two steps when asked to, and keeps to the throttle.
     mutating func pause(after values: Int) throws(RotationError) {
         steps += 1
@@ -79,14 +90,27 @@ package struct RotationRun: ~Copyable {
     }
 
     /// Opens the data keys of `ids` that are not open yet.
-    mutating func open(dataKeys ids: some Sequence<UInt128>) throws(RotationError) {
-        let missing = Array(Set(ids).subtracting(opened.keys))
+    mutating func open(dataKeys ids: [UInt128]) throws(RotationError) {
+        let missing = unopened(ids)
         guard !missing.isEmpty else { return }
+        do {
+            try enter(try store.dataKeys(missing, recoveryKeys: recovery.recoveryKeyIDs), asked: missing)
+        } catch { throw wrapped(error) }
+    }
+
+    /// The same, read in another session than the one that writes.
+    mutating func open(dataKeys ids: [UInt128], from session: inout VaultStore) throws(RotationError) {
+        let missing = unopened(ids)
+        guard !missing.isEmpty else { return }
+        do {
+            try enter(try session.dataKeys(missing, recoveryKeys: recovery.recoveryKeyIDs), asked: missing)
+        } catch { throw wrapped(error) }
+    }
+
+    private func unopened(_ ids: [UInt128]) -> [UInt128] { Array(Set(ids).subtracting(opened.keys)) }
+
+    private mutating func enter(_ records: [DataKeyRecord], asked missing: [UInt128]) throws(RotationError) {
         if opened.count > 4_096 { opened = [:] }  // locked memory is scarce
-        let records: [DataKeyRecord]
-        do { records = try store.dataKeys(missing, recoveryKeys: recovery.recoveryKeyIDs) } catch {
-            throw .database(error)
-        }
         for record in records {
             do throws(DataKeyError) {
                 opened[record.id] = .success(OpenedKey(try recovery.open(record)))

@@ -64,19 +64,18 @@ extension RotationRun {
             throw RotationError.differs("the rotation is unfinished; run it first")
         }
         let fingerprint = try ValueFingerprint(ingest, version: target)
-        var (place, count, sum): (String?, Int, UInt128) = (nil, 0, 0)
-        var (seen, missing) = (0, 0)
+        var (count, sum, seen): (Int, UInt128, Int) = (0, 0, 0)
+        var missing = 0
         let erased = try store.rotationErasures(last.id)
-        while true {
-            let pairs = try store.rotationPairs(last.id, after: place, limit: options.pageSize)
-            guard let end = pairs.last else { break }
+        let (extent, step) = (try store.rotationExtent().pairs, max(1, options.pageSize / 50))
+        for first in stride(from: 0, to: extent, by: step) {
+            let pairs = try store.rotationPairs(last.id, blocks: first..<min(extent, first + step))
             seen += pairs.count
             let tokens = pairs.compactMap { Token($0.new) }.filter { KnownDomain.named($0.domain) != nil }.map(\.bits)
             let originals = try store.rotationOriginals(last.id, tokens: tokens)
             missing += tokens.count - originals.count
             guard missing <= erased.own else { throw RotationError.differs("a new original is missing") }
             try add(originals, fingerprint, &count, &sum)
-            place = end.old
             report("originals", pass: 1, done: count, total: max(count, last.valuesDone))
         }
         guard seen > 0 || last.valuesDone == 0 else {

@@ -26,19 +26,18 @@ extension RotationRun {
         } catch { throw wrapped(error) }
         for _ in 0..<Self.maximumPasses {
             let staged = try stageOriginals(rotation, target: target)
-            let moved = try moveAllRows(rotation, isSweep: staged == 0)
-            if staged == 0, moved == 0 { return try finishTokenKey(rotation) }
+            let rows = try moveAllRows(rotation, isSweep: staged == 0)
+            if staged == 0, rows.moved == 0 { return try finishTokenKey(rotation, stuck: rows.stuck) }
             do { try store.nextRotationPass(rotation, rowsBefore: nil) } catch { throw .database(error) }
         }
         throw .stillWritten(passes: Self.maximumPasses)
     }
 
-    private mutating func finishTokenKey(_ rotation: UInt128) throws(RotationError) {
+    private mutating func finishTokenKey(_ rotation: UInt128, stuck: Int) throws(RotationError) {
         do {
             summary.dropped = try store.dropOldOriginals(rotation)
-            let stuck = try store.oldRows(rotation) == 0 ? 0 : try store.rowsToMove(rotation).stuck
-            let state = try store.rotations(limit: 1).first
-            (summary.values, summary.rows) = (state?.valuesDone ?? 0, state?.rowsDone ?? 0)
+            let state = try record(rotation)
+            (summary.values, summary.rows) = (state.valuesDone, state.rowsDone)
             let left = summary.leftAlone.count
             summary.receipt = try store.finishRotation(
                 rotation,
@@ -52,32 +51,61 @@ extension RotationRun {
     /// Puts a new original and a pair beside every old one. Returns how many were new.
     private mutating func stageOriginals(_ rotation: UInt128, target: KeyVersion) throws(RotationError) -> Int {
         let fingerprint = try ValueFingerprint(ingest, version: target)
-        var state = try record(rotation)
+        let state = try record(rotation)
         let total: Int
         do { total = try store.countOriginals(except: target) } catch { throw .database(error) }
         var (place, sum, staged, done) = (state.place, state.valueSum, 0, 0)
-        while true {
-            let page: [SealedOriginal]
-            do { page = try store.rotationPage(rotation, after: place, limit: options.pageSize) } catch {
-                throw .database(error)
-            }
-            guard let last = page.last else { break }
-            try open(dataKeys: page.map(\.dataKey))
-            var work = try stage(page, target: target, fingerprint: fingerprint)
-            let end = last.token
-            try commit(
-                &work, rotation: rotation, from: place, to: end, sum: sum, target: target, fingerprint: fingerprint)
-            (place, sum) = (end, sum &+ work.sum)
-            staged += work.batch.originals
-            done += page.count
-            report("originals", pass: state.pass, done: done, total: max(total, done))
-            try pause(after: page.count)
+        var reader = try pageReader(state)
+        var next = try nextStaged(rotation, &reader, target, fingerprint)
+        while let work = next {
+            do {
+                let pending = try send(work, rotation: rotation, from: place, sum: sum)
+                next = reader.readsAhead ? try nextStaged(rotation, &reader, target, fingerprint) : nil
+                let wrong = try unopenable(try store.successorsStored(pending), rotation: rotation)
+                guard wrong.isEmpty else {
+                    // Their groups stay under the old key: what stands under the new token was not written by a known
+                    // writer. The page is made again without them, and so is the next, which counted on its networks.
+                    store.rollback()
+                    forgetUncertain()
+                    let refused = Set(wrong.compactMap { work.origins[$0.token] })
+                    next = try stage(work.page, target: target, fingerprint: fingerprint, except: refused)
+                    next?.leftAlone += wrong.map {
+                        (token: work.origins[$0.token] ?? $0.token, reason: "under its new token: \($0.reason)")
+                    }
+                    reader.goBack(to: work.page.end)
+                    continue
+                }
+                _ = try store.commit()
+                for key in work.keys { key.isStored = true }
+                try note(work.leftAlone, rotation: rotation)
+                (place, sum) = (work.page.end, sum &+ work.sum)
+                staged += work.batch.originals
+                done += work.page.originals.count
+                report("originals", pass: state.pass, done: done, total: max(total, done))
+                try pause(after: work.page.originals.count)
+                if next == nil { next = try nextStaged(rotation, &reader, target, fingerprint) }
+            } catch { throw wrapped(error) }
         }
-        if staged > 0 { state = try record(rotation) }
         return staged
     }
 
+    private mutating func send(
+        _ work: Staged, rotation: UInt128, from place: UInt128?, sum: UInt128
+    ) throws(PostgresError) -> PendingStatement {
+        try store.begin()
+        try storeFreshKeys(work.keys, rotation: rotation)
+        return try store.sendSuccessors(rotation, from: place, to: work.page.end, valueSum: sum &+ work.sum, work.batch)
+    }
+
+    private mutating func nextStaged(
+        _ rotation: UInt128, _ reader: inout PageReader, _ target: KeyVersion, _ fingerprint: ValueFingerprint
+    ) throws(RotationError) -> Staged? {
+        guard let page = try nextPage(rotation, &reader) else { return nil }
+        return try stage(page, target: target, fingerprint: fingerprint)
+    }
+
     private struct Staged {
+        let page: RotationPage
         var batch = SuccessorBatch()
         var sum: UInt128 = 0
         var leftAlone: [(token: UInt128, reason: String)] = []
@@ -87,12 +115,12 @@ extension RotationRun {
     }
 
     private mutating func stage(
-        _ page: [SealedOriginal], target: KeyVersion, fingerprint: ValueFingerprint, except refused: Set<UInt128> = []
+        _ page: RotationPage, target: KeyVersion, fingerprint: ValueFingerprint, except refused: Set<UInt128> = []
     ) throws(RotationError) -> Staged {
-        var work = Staged()
-        var networks: Set<UInt128> = []
+        var work = Staged(page: page)
+        if pairedNetworks.count > 4_000_000 { pairedNetworks = [] }  // a pair may stand twice
         var sealed: [UInt8] = []
-        for original in page where !refused.contains(original.token) {
+        for original in page.originals where !refused.contains(original.token) {
             var value: [UInt8]
             let normalized: NormalizedValue
             let domain: Domain
@@ -114,8 +142,7 @@ extension RotationRun {
                 work.leftAlone.append((original.token, "\(error)"))
                 continue
             }
-            work.batch.addOriginal(
-                old: original.token, new: newBits, domain: domain.name, dataKey: key.record.id, sealed: sealed.span)
+            work.batch.addOriginal(old: original, new: newBits, dataKey: key.record.id, sealed: sealed.span)
             work.origins[newBits] = original.token
             work.sum &+= fingerprint.code(of: value, domain: domain.name)
             var slice = Self.slice(original.token)
@@ -123,7 +150,7 @@ extension RotationRun {
                 let oldNetwork = try tokenizers.tokenizer(derived, oldVersion, ingest)
                 let bits = oldNetwork.tokenizer.bits(of: network)
                 slice = Self.slice(bits)
-                if networks.insert(bits).inserted {
+                if pairedNetworks.insert(bits).inserted {
                     let newNetwork = try tokenizers.tokenizer(derived, target, ingest)
                     work.batch.addPair(
                         old: Self.text(bits, oldNetwork),
@@ -148,38 +175,7 @@ extension RotationRun {
     /// 0 to 65535. An address goes by its network, so that both columns of a row move at once.
     private static func slice(_ bits: UInt128) -> Int32 { Int32(truncatingIfNeeded: bits >> 112) & 0xFFFF }
 
-    /// Commits a page. A new token that stood already, because ingest writes it too, must open to the same value.
-    private mutating func commit(
-        _ work: inout Staged, rotation: UInt128, from: UInt128?, to: UInt128, sum: UInt128, target: KeyVersion,
-        fingerprint: ValueFingerprint
-    ) throws(RotationError) {
-        do {
-            try store.begin()
-            try storeFreshKeys(work.keys, rotation: rotation)
-            let standing = try store.storeSuccessors(
-                rotation, from: from, to: to, valueSum: sum &+ work.sum, work.batch)
-            let wrong = try unopenable(standing, rotation: rotation)
-            if !wrong.isEmpty {
-                // Their groups stay under the old key: what stands under the new token was not written by a known writer.
-                store.rollback()
-                let tokens = Set(wrong.compactMap { work.origins[$0.token] })
-                let page = try store.rotationPage(rotation, after: from, limit: options.pageSize)
-                let noted = wrong.map {
-                    (token: work.origins[$0.token] ?? $0.token, reason: "under its new token: \($0.reason)")
-                }
-                fresh = [:]
-                work = try stage(
-                    page.filter { $0.token <= to }, target: target, fingerprint: fingerprint, except: tokens)
-                work.leftAlone += noted
-                return try commit(
-                    &work, rotation: rotation, from: from, to: to, sum: sum, target: target, fingerprint: fingerprint)
-            }
-            _ = try store.commit()
-            for key in work.keys { key.isStored = true }
-        } catch { throw wrapped(error) }
-        try note(work.leftAlone, rotation: rotation)
-    }
-
+    /// New tokens that stood already, because ingest writes them too, must open to the same value.
     private mutating func unopenable(
         _ tokens: [UInt128], rotation: UInt128
     ) throws(RotationError) -> [(token: UInt128, reason: String)] {
@@ -198,25 +194,36 @@ extension RotationRun {
         return wrong
     }
 
-    /// Moves the rows of every pair, slice by slice. Returns how many rows changed.
-    private mutating func moveAllRows(_ rotation: UInt128, isSweep: Bool) throws(RotationError) -> Int {
+    /// Moves the rows of every pair, slice by slice.
+    ///
+    /// - Parameter isSweep: every original was paired before; looks first whether any row is left.
+    /// - Returns: how many rows changed, and how many tokens no pair can move.
+    private mutating func moveAllRows(
+        _ rotation: UInt128, isSweep: Bool
+    ) throws(RotationError) -> (moved: Int, stuck: Int) {
         var moved = 0
         do {
-            var waiting = try store.oldRows(rotation)
-            if isSweep, waiting > 0 { waiting = try store.rowsToMove(rotation).movable }
-            guard waiting > 0 else { return 0 }
+            var rows = 0
+            if isSweep {
+                guard try store.oldRows(rotation) > 0 else { return (0, 0) }
+                let left = try store.rowsToMove(rotation)
+                guard left.movable > 0 else { return (0, left.stuck) }
+                rows = left.movable / 3
+            } else {
+                rows = try store.rowsAbout()
+            }
             try store.analyzeSuccessors()
-            let parts = Int32(min(65_536, max(1, (waiting + 3 * options.rowsPerMove - 1) / (3 * options.rowsPerMove))))
+            let parts = Int32(min(65_536, max(1, (rows + options.rowsPerMove - 1) / options.rowsPerMove)))
             let pass = try record(rotation).pass
             for part in 0..<parts {
                 let first = Int32(65_536 * Int(part) / Int(parts))
                 let last = Int32(65_536 * (Int(part) + 1) / Int(parts)) - 1
-                let rows = try store.moveRows(rotation, slices: first...last)
-                moved += rows
+                let changed = try store.moveRows(rotation, slices: first...last)
+                moved += changed
                 report("rows", pass: pass, done: Int(part) + 1, total: Int(parts))
-                try pause(after: rows)
+                try pause(after: changed)
             }
         } catch { throw wrapped(error) }
-        return moved
+        return (moved, 0)
     }
 }

@@ -1,3 +1,4 @@
+package import Keys
 package import Postgres
 
 /// What `public.user_logins` looks like here: our own table, or an adopted one of the original exercise.
@@ -97,8 +98,12 @@ extension VaultStore {
             hasNetworkColumn: rows.bool(row: 0, column: 1) == true)
     }
 
-    package mutating func beginRun(_ run: UInt128, source: String) throws(PostgresError) {
-        try connection.run(Statement("beginning the run", "SELECT vault.begin_run($1, $2)", .uuid(run), .text(source)))
+    /// - Parameter version: the token key that the run writes under; refused when it is retired.
+    package mutating func beginRun(_ run: UInt128, source: String, version: KeyVersion) throws(PostgresError) {
+        try connection.run(
+            Statement(
+                "beginning the run", "SELECT vault.begin_run($1, $2, $3)", .uuid(run), .text(source),
+                .int4(Int32(version.number))))
     }
 
     /// Waits for a transaction that still moves the counts; holds them until the transaction ends.

@@ -51,13 +51,16 @@ extension VaultStore {
                     .uuid(key.uuid))))
     }
 
-    /// Ends the use of a deactivated token key; refused while rows or originals stand under it.
-    package mutating func retireTokenKey(_ version: KeyVersion) throws(PostgresError) -> AuditReceipt {
+    /// Ends the use of a deactivated token key; refused while rows or originals stand under it, or an ingest run that writes
+    /// under it has no end.
+    ///
+    /// - Parameter endsRuns: such runs are ended; their next batch is refused.
+    package mutating func retireTokenKey(_ version: KeyVersion, endsRuns: Bool) throws(PostgresError) -> AuditReceipt {
         receipt(
             try connection.run(
                 Statement(
-                    "retiring a token key", "SELECT audit_sequence, audit_head FROM vault.retire_token_version($1)",
-                    .int4(Int32(version.number)))))
+                    "retiring a token key", "SELECT audit_sequence, audit_head FROM vault.retire_token_version($1, $2)",
+                    .int4(Int32(version.number)), .bool(endsRuns))))
     }
 
     /// Forgets messages and files read under a retired token key: what comes again is stored again.
@@ -88,7 +91,9 @@ extension VaultStore {
                 """
                 INSERT INTO vault.token_successor (old_token, new_token, domain, old_version)
                 SELECT given.old_token, given.new_token, $3, $4
-                FROM unnest($1::text[], $2::text[]) AS given (old_token, new_token) ON CONFLICT DO NOTHING
+                FROM unnest($1::text[], $2::text[]) AS given (old_token, new_token)
+                WHERE $4 IN (SELECT vault.superseded_token_versions())  -- may be retired since the run began
+                ON CONFLICT DO NOTHING
                 """, .textArray(sorted.map(\.key)), .textArray(sorted.map(\.value)), .text(successors.domain),
                 .int4(Int32(successors.oldVersion.number))))
     }

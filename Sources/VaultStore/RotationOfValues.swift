@@ -3,6 +3,7 @@ package import Postgres
 /// New originals beside old ones, and the pairs of tokens that rows move by.
 package struct SuccessorBatch {
     package private(set) var originals = 0
+    private var places = BinaryArray(of: .tid, capacity: 100_000)
     private var oldOriginals = BinaryArray(of: .uuid, capacity: 200_000)
     private var newOriginals = BinaryArray(of: .uuid, capacity: 200_000)
     private var domains = BinaryArray(of: .text, capacity: 100_000)
@@ -18,11 +19,12 @@ package struct SuccessorBatch {
 
     /// A value's original under its new token.
     package mutating func addOriginal(
-        old: UInt128, new: UInt128, domain: String, dataKey: UInt128, sealed bytes: Span<UInt8>
+        old: SealedOriginal, new: UInt128, dataKey: UInt128, sealed bytes: Span<UInt8>
     ) {
-        oldOriginals.append(uuid: old)
+        places.append(old.place.bytes.span)
+        oldOriginals.append(uuid: old.token)
         newOriginals.append(uuid: new)
-        domains.append(utf8: domain)
+        domains.append(utf8: old.domain)
         dataKeys.append(uuid: dataKey)
         sealed.append(bytes)
         originals += 1
@@ -38,13 +40,16 @@ package struct SuccessorBatch {
     }
 
     fileprivate func statement(
-        _ rotation: UInt128, from: UInt128?, to: UInt128, valueSum: UInt128
+        _ rotation: UInt128, from: UInt128?, to: UInt128?, valueSum: UInt128
     ) -> Statement {
         Statement(
             "storing originals under their new tokens",
-            "SELECT token FROM vault.store_successors($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-            .uuid(rotation), .uuid(from), .uuid(to), .uuid(valueSum), .array(oldOriginals), .array(newOriginals),
-            .array(domains), .array(dataKeys), .array(sealed), .array(oldTokens), .array(newTokens),
+            """
+            SELECT token
+            FROM vault.store_successors($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+            """, .uuid(rotation), .uuid(from), .uuid(to), .uuid(valueSum), .array(places), .array(oldOriginals),
+            .array(newOriginals), .array(domains), .array(dataKeys), .array(sealed), .array(oldTokens),
+            .array(newTokens),
             .array(pairDomains), .array(versions), .array(slices))
     }
 }
@@ -52,6 +57,7 @@ package struct SuccessorBatch {
 /// Originals sealed again under fresh data keys.
 package struct ResealedBatch {
     package private(set) var count = 0
+    private var places = BinaryArray(of: .tid, capacity: 100_000)
     private var tokens = BinaryArray(of: .uuid, capacity: 200_000)
     private var oldKeys = BinaryArray(of: .uuid, capacity: 200_000)
     private var newKeys = BinaryArray(of: .uuid, capacity: 200_000)
@@ -59,36 +65,59 @@ package struct ResealedBatch {
 
     package init() {}
 
-    package mutating func add(token: UInt128, oldKey: UInt128, newKey: UInt128, sealed bytes: Span<UInt8>) {
-        tokens.append(uuid: token)
-        oldKeys.append(uuid: oldKey)
+    package mutating func add(_ original: SealedOriginal, newKey: UInt128, sealed bytes: Span<UInt8>) {
+        places.append(original.place.bytes.span)
+        tokens.append(uuid: original.token)
+        oldKeys.append(uuid: original.dataKey)
         newKeys.append(uuid: newKey)
         sealed.append(bytes)
         count += 1
     }
 
     fileprivate func statement(
-        _ rotation: UInt128, from: UInt128?, to: UInt128, valueSum: UInt128
+        _ rotation: UInt128, from: UInt128?, to: UInt128?, valueSum: UInt128
     ) -> Statement {
         Statement(
-            "replacing sealed originals", "SELECT vault.replace_sealed($1, $2, $3, $4, $5, $6, $7, $8)",
-            .uuid(rotation), .uuid(from), .uuid(to), .uuid(valueSum), .array(tokens), .array(oldKeys),
-            .array(newKeys), .array(sealed))
+            "replacing sealed originals", "SELECT vault.replace_sealed($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            .uuid(rotation), .uuid(from), .uuid(to), .uuid(valueSum), .array(places), .array(tokens),
+            .array(oldKeys), .array(newKeys), .array(sealed))
     }
 }
 
 /// Verbs of the rotations that open values: token key and data keys.
 extension VaultStore {
-    /// The next originals to be done after `token`, in order.
+    /// Blocks of the tables that are read by place: `vault.original` and the pairs of tokens.
+    package mutating func rotationExtent() throws(PostgresError) -> (originals: Int, pairs: Int) {
+        let rows = try connection.run(
+            Statement("measuring the vault", "SELECT originals, pairs FROM vault.rotation_extent()"))
+        return (rows.int(row: 0, column: 0) ?? 0, rows.int(row: 0, column: 1) ?? 0)
+    }
+
+    /// First pass: the originals to be done in some blocks.
     package mutating func rotationPage(
-        _ rotation: UInt128, after token: UInt128?, limit: Int
+        _ rotation: UInt128, blocks: Range<Int>
     ) throws(PostgresError) -> [SealedOriginal] {
         sealedOriginals(
             try connection.run(
                 Statement(
                     "reading sealed originals",
-                    "SELECT token, domain, token_version, data_key, sealed FROM vault.rotation_page($1, $2, $3)",
-                    .uuid(rotation), .uuid(token), .int4(Int32(limit)))))
+                    """
+                    SELECT place, token, domain, token_version, data_key, sealed
+                    FROM vault.rotation_page($1, $2, $3)
+                    """, .uuid(rotation), .int(blocks.lowerBound), .int(blocks.upperBound))))
+    }
+
+    /// Later passes: originals that are still to be done, wherever they lie.
+    package mutating func rotationLeftovers(
+        _ rotation: UInt128, limit: Int
+    ) throws(PostgresError) -> [SealedOriginal] {
+        sealedOriginals(
+            try connection.run(
+                Statement(
+                    "reading sealed originals",
+                    """
+                    SELECT place, token, domain, token_version, data_key, sealed FROM vault.rotation_leftovers($1, $2)
+                    """, .uuid(rotation), .int4(Int32(limit)))))
     }
 
     package mutating func rotationOriginals(
@@ -98,24 +127,34 @@ extension VaultStore {
             try connection.run(
                 Statement(
                     "reading sealed originals",
-                    "SELECT token, domain, token_version, data_key, sealed FROM vault.rotation_originals($1, $2)",
-                    .uuid(rotation), .array(Self.uuids(tokens)))))
+                    """
+                    SELECT NULL, token, domain, token_version, data_key, sealed FROM vault.rotation_originals($1, $2)
+                    """, .uuid(rotation), .array(Self.uuids(tokens)))))
+    }
+
+    /// Begins to store a page; the caller prepares the next one meanwhile.
+    package mutating func sendSuccessors(
+        _ rotation: UInt128, from: UInt128?, to: UInt128?, valueSum: UInt128, _ batch: SuccessorBatch
+    ) throws(PostgresError) -> PendingStatement {
+        try connection.send(batch.statement(rotation, from: from, to: to, valueSum: valueSum))
     }
 
     /// - Returns: new tokens that stood already; open them before committing.
-    package mutating func storeSuccessors(
-        _ rotation: UInt128, from: UInt128?, to: UInt128, valueSum: UInt128, _ batch: SuccessorBatch
-    ) throws(PostgresError) -> [UInt128] {
-        let rows = try connection.run(batch.statement(rotation, from: from, to: to, valueSum: valueSum))
+    package mutating func successorsStored(_ pending: consuming PendingStatement) throws(PostgresError) -> [UInt128] {
+        let rows = try connection.receive(pending)
         return (0..<rows.count).compactMap { rows.uuid(row: $0, column: 0) }
     }
 
+    /// Begins to store a page; the caller prepares the next one meanwhile.
+    package mutating func sendResealed(
+        _ rotation: UInt128, from: UInt128?, to: UInt128?, valueSum: UInt128, _ batch: ResealedBatch
+    ) throws(PostgresError) -> PendingStatement {
+        try connection.send(batch.statement(rotation, from: from, to: to, valueSum: valueSum))
+    }
+
     /// - Returns: how many originals still stood under the data key they were read with, and were replaced.
-    package mutating func replaceSealed(
-        _ rotation: UInt128, from: UInt128?, to: UInt128, valueSum: UInt128, _ batch: ResealedBatch
-    ) throws(PostgresError) -> Int {
-        try connection.run(batch.statement(rotation, from: from, to: to, valueSum: valueSum))
-            .int(row: 0, column: 0) ?? 0
+    package mutating func resealedStored(_ pending: consuming PendingStatement) throws(PostgresError) -> Int {
+        try connection.receive(pending).int(row: 0, column: 0) ?? 0
     }
 
     /// Moves the rows of all groups in some slices, each group whole, in one transaction of its own.
@@ -129,6 +168,11 @@ extension VaultStore {
 
     package mutating func analyzeSuccessors() throws(PostgresError) {
         try connection.run(Statement("counting pairs", "SELECT vault.analyze_successors()"))
+    }
+
+    /// Rows of all registered tables, as the planner knows it.
+    package mutating func rowsAbout() throws(PostgresError) -> Int {
+        try connection.run(Statement("measuring the rows", "SELECT vault.rows_about()")).int(row: 0, column: 0) ?? 0
     }
 
     /// Tokens of older versions in rows.
@@ -151,14 +195,14 @@ extension VaultStore {
         ).int(row: 0, column: 0) ?? 0
     }
 
-    /// Pairs of tokens that a rotation made, after `token`.
+    /// Pairs of tokens that a rotation made, in some blocks of their table.
     package mutating func rotationPairs(
-        _ rotation: UInt128, after token: String?, limit: Int
+        _ rotation: UInt128, blocks: Range<Int>
     ) throws(PostgresError) -> [(old: String, new: String)] {
         let rows = try connection.run(
             Statement(
                 "reading pairs of tokens", "SELECT old_token, new_token FROM vault.rotation_pairs($1, $2, $3)",
-                .uuid(rotation), .text(token), .int4(Int32(limit))))
+                .uuid(rotation), .int(blocks.lowerBound), .int(blocks.upperBound)))
         return (0..<rows.count).map { (rows.text(row: $0, column: 0) ?? "", rows.text(row: $0, column: 1) ?? "") }
     }
 
@@ -170,8 +214,10 @@ extension VaultStore {
             try connection.run(
                 Statement(
                     "reading sealed originals",
-                    "SELECT token, domain, token_version, data_key, sealed FROM vault.resealed_originals($1, $2, $3)",
-                    .uuid(rotation), .uuid(token), .int4(Int32(limit)))))
+                    """
+                    SELECT NULL, token, domain, token_version, data_key, sealed
+                    FROM vault.resealed_originals($1, $2, $3)
+                    """, .uuid(rotation), .uuid(token), .int4(Int32(limit)))))
     }
 
     package mutating func rotationQuarantinePage(

@@ -17,7 +17,8 @@ package struct RotationRecord: Sendable {
     package let startedBy: String
     package let started: String
     package let finished: String?
-    /// Everything up to this token is done in this pass.
+    /// Cursor. Its low 64 bits are, in the first pass, the number of the first block of `vault.original` that is not done;
+    /// the others change when an erasure has taken originals out, so that a page read before is not stored.
     package let place: UInt128?
     package let pass: Int
     package let valuesDone: Int
@@ -27,8 +28,14 @@ package struct RotationRecord: Sendable {
     package let outcome: String?
 }
 
+/// Where a row lies on disk: its block and its place there (PostgreSQL's `ctid`), until it is changed.
+package struct RowPlace: Sendable {
+    let bytes: [UInt8]
+}
+
 /// A sealed original, handed out to a rotation.
 package struct SealedOriginal: Sendable {
+    package let place: RowPlace
     package let token: UInt128
     package let domain: String
     package let version: UInt32
@@ -193,15 +200,17 @@ extension VaultStore {
         return AuditReceipt(sequence: rows.int(row: 0, column: 0) ?? 0, head: rows.bytes(row: 0, column: 1) ?? [])
     }
 
+    /// - Parameter rows: ctid, token, domain, token version, data key, sealed.
     func sealedOriginals(_ rows: borrowing Rows) -> [SealedOriginal] {
         var originals: [SealedOriginal] = []
         originals.reserveCapacity(rows.count)
         for row in 0..<rows.count {
             originals.append(
                 SealedOriginal(
-                    token: rows.uuid(row: row, column: 0) ?? 0, domain: rows.text(row: row, column: 1) ?? "",
-                    version: UInt32(rows.int(row: row, column: 2) ?? 0), dataKey: rows.uuid(row: row, column: 3) ?? 0,
-                    sealed: rows.bytes(row: row, column: 4) ?? []))
+                    place: RowPlace(bytes: rows.bytes(row: row, column: 0) ?? []),
+                    token: rows.uuid(row: row, column: 1) ?? 0, domain: rows.text(row: row, column: 2) ?? "",
+                    version: UInt32(rows.int(row: row, column: 3) ?? 0), dataKey: rows.uuid(row: row, column: 4) ?? 0,
+                    sealed: rows.bytes(row: row, column: 5) ?? []))
         }
         return originals
     }

@@ -118,6 +118,7 @@ struct ErasingTests {
         // On the disk as well: rewrite what held it, as the runbook says.
         for table in [
             "public.user_logins", "vault.original", "vault.erasure_item", "vault.token_successor",
+            "vault.rotation_pair",
             "pg_catalog.pg_statistic",
         ] { _ = try house.vault.query("VACUUM (FULL, ANALYZE) \(table)") }
         _ = try house.vault.query("CHECKPOINT")

@@ -46,7 +46,7 @@ struct RotationTests {
         try activateSecondKey(house)
         try beginAndKill(house)
         #expect(try house.count("SELECT count(*) FROM vault.original") == 16)
-        let new = try house.vault.query("SELECT new_token FROM vault.token_successor WHERE old_token = '\(old)'")
+        let new = try house.vault.query("SELECT new_token FROM vault.token_pair WHERE old_token = '\(old)'")
         #expect(new.hasPrefix("ip_v2_"))
         let report = try house.erase(["--masked-rows", mode, old]).succeeded()
         #expect(report.standardOutput.contains(old))
@@ -54,7 +54,7 @@ struct RotationTests {
         for token in [old, new] { #expect(try house.recover(token).status == 1) }
         if mode == "clear" {
             #expect(
-                try house.count("SELECT count(*) FROM vault.token_successor WHERE '\(old)' IN (old_token, new_token)")
+                try house.count("SELECT count(*) FROM vault.token_pair WHERE '\(old)' IN (old_token, new_token)")
                     == 0)
         }
         try finish(house)
@@ -63,7 +63,7 @@ struct RotationTests {
         #expect(try house.count(holding) == (mode == "clear" ? 0 : 2))
         // A group whose rows were kept is whole: they moved by the pair, which then went.
         #expect(try house.count("SELECT count(*) FROM public.user_logins WHERE masked_ip = '\(old)'") == 0)
-        #expect(try house.count("SELECT count(*) FROM vault.token_successor") == 0)
+        #expect(try house.count("SELECT count(*) FROM vault.token_pair") == 0)
     }
 
     @Test(
@@ -74,10 +74,10 @@ struct RotationTests {
         let old = try house.token(Household.alone)
         try activateSecondKey(house)
         try rotate(house, "run").succeeded()
-        let new = try house.vault.query("SELECT new_token FROM vault.token_successor WHERE old_token = '\(old)'")
+        let new = try house.vault.query("SELECT new_token FROM vault.token_pair WHERE old_token = '\(old)'")
         try house.erase([old]).succeeded()
         #expect(try house.recover(new).status == 1)
-        #expect(try house.count("SELECT count(*) FROM vault.token_successor WHERE new_token = '\(new)'") == 0)
+        #expect(try house.count("SELECT count(*) FROM vault.token_pair WHERE new_token = '\(new)'") == 0)
         try finish(house)
         #expect(try house.count("SELECT count(*) FROM public.user_logins WHERE masked_ip = '\(new)'") == 2)
     }
@@ -103,7 +103,7 @@ struct RotationTests {
         #expect(erased.count >= 5)
         let names = erased.map { "'\($0)'" }.joined(separator: ",")
         #expect(
-            try house.count("SELECT count(*) FROM vault.token_successor WHERE old_token IN (\(names))") == 0,
+            try house.count("SELECT count(*) FROM vault.token_pair WHERE old_token IN (\(names))") == 0,
             "a pair of an erased value came back")
         try finish(house)
         #expect(try house.danglingTokens() == 0)

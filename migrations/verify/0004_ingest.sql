@@ -6,10 +6,6 @@ DECLARE
     wrong text;
 BEGIN
     WITH expected (name, columns, privileges) AS (VALUES
-        ('vault.ingest_run',
-         'r id uuid!, source text!, started_by name!, started_at timestamp with time zone!, '
-         'ended_at timestamp with time zone, outcome text, stored bigint!, repeated bigint!, quarantined bigint!',
-         'tokenvault_operator SELECT'),
         ('vault.ingest_message',
          'r queue text!, message_id text!, key_version integer!, body_mac bytea!, '
          'received_at timestamp with time zone!',
@@ -78,8 +74,6 @@ BEGIN
     END IF;
 
     WITH expected (name, definer, body, callers) AS (VALUES
-        ('vault.add_run_counts(uuid, bigint, bigint, bigint)', true, '7637f0908873927c',
-         'tokenvault_ingest'),
         ('vault.advance_file(uuid, bigint, bigint, bigint)', true, 'b17cea397ebe75ad',
          'tokenvault_ingest'),
         ('vault.begin_run(uuid, text)', true, '76d18085ffa60420',

@@ -12,6 +12,8 @@ struct RotateSession {
     let scope: String
     let rowsPerMove: Int
     let fingerprint: Bool
+    /// retire: ends ingest runs that would go on writing under the old token key.
+    var endsRuns = false
 
     func act(key: String?) throws {
         switch options.action {
@@ -174,7 +176,9 @@ struct RotateSession {
         for old in chosen {
             let receipt =
                 kind == .tokenKey
-                ? try old.version.flatMap { KeyVersion(UInt32($0)) }.map { try store.retireTokenKey($0) }
+                ? try old.version.flatMap { KeyVersion(UInt32($0)) }.map {
+                    try store.retireTokenKey($0, endsRuns: endsRuns)
+                }
                 : try store.retireRecoveryKey(old.id)
             if let receipt { Messages.note("audit receipt: \(receipt.text)") }
             Messages.note("\(old.name): nothing needs it any more; `tokenvault keys destroy \(old.name)` may follow")

@@ -107,13 +107,17 @@ struct RotateTokenKey: ParsableCommand {
     @Option(help: "retire: the old token key, e.g. token-v1; without it, every deactivated one.")
     var key: String?
 
+    @Flag(help: "retire: end ingest runs that write under the old key; what they did not store, the next run stores.")
+    var endRuns = false
+
     func validate() throws {
         guard rowsPerMove >= 1 else { throw ValidationError("--rows-per-move must be 1 or more") }
     }
 
     func run() throws {
         try RotateSession(
-            kind: .tokenKey, options: options, scope: "all", rowsPerMove: rowsPerMove, fingerprint: fingerprint
+            kind: .tokenKey, options: options, scope: "all", rowsPerMove: rowsPerMove, fingerprint: fingerprint,
+            endsRuns: endRuns
         ).act(key: key)
     }
 }

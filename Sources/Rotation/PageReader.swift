@@ -1,0 +1,77 @@
+import VaultStore
+
+/// Originals that are done in one transaction.
+struct RotationPage {
+    let originals: [SealedOriginal]
+    /// Where the rotation's cursor stands when they are done; later passes leave it where it is.
+    let end: UInt128?
+}
+
+/// What a pass of a rotation does next.
+///
+/// The first pass goes through the blocks of `vault.original` as they lie on disk, so that each is read and written once:
+/// in order of token every page would touch every block. Later passes do what is left, wherever it lies.
+struct PageReader {
+    /// Blocks to read; `nil` in later passes.
+    private(set) var blocks: Range<Int>?
+    private let pageSize: Int
+    private let place: UInt128?
+    /// Originals a block, as the last page had; the first guess is a vault of addresses and device ids.
+    private var density = 50
+
+    /// Pages may be read ahead: what is done in one does not change which originals are in the next.
+    var readsAhead: Bool { blocks != nil }
+
+    init(_ state: RotationRecord, extent: Int, pageSize: Int) {
+        (self.pageSize, place) = (pageSize, state.place)
+        if state.pass == 1 {
+            let first = min(extent, Self.block(state.place))
+            blocks = first..<extent
+        }
+    }
+
+    private static func block(_ place: UInt128?) -> Int { Int(UInt64(truncatingIfNeeded: place ?? 0) & 0xFFFF_FFFF) }
+
+    /// Reads the pages after this place again.
+    mutating func goBack(to end: UInt128?) {
+        if let blocks { self.blocks = min(Self.block(end), blocks.upperBound)..<blocks.upperBound }
+    }
+
+    mutating func next(_ rotation: UInt128, from store: inout VaultStore) throws -> RotationPage? {
+        guard blocks != nil else {
+            let left = try store.rotationLeftovers(rotation, limit: pageSize)
+            return left.isEmpty ? nil : RotationPage(originals: left, end: place)
+        }
+        while let rest = blocks, !rest.isEmpty {
+            let end = min(rest.upperBound, rest.lowerBound + max(1, pageSize / density))
+            let originals = try store.rotationPage(rotation, blocks: rest.lowerBound..<end)
+            density = max(10, originals.count / (end - rest.lowerBound))
+            blocks = end..<rest.upperBound
+            if !originals.isEmpty { return RotationPage(originals: originals, end: UInt128(end)) }
+        }
+        return nil
+    }
+}
+
+extension RotationRun {
+    /// A reader of the pass that the rotation is in.
+    mutating func pageReader(_ state: RotationRecord) throws(RotationError) -> PageReader {
+        do {
+            return PageReader(state, extent: try store.rotationExtent().originals, pageSize: options.pageSize)
+        } catch { throw .database(error) }
+    }
+
+    /// The next page, read in a session of its own, beside the one that writes, with its data keys opened.
+    mutating func nextPage(_ rotation: UInt128, _ reader: inout PageReader) throws(RotationError) -> RotationPage? {
+        let page: RotationPage?
+        do {
+            var session = try besideSession.take() ?? VaultStore.open(options.database)
+            do {
+                page = try reader.next(rotation, from: &session)
+                if let page { try open(dataKeys: page.originals.map(\.dataKey), from: &session) }
+            } catch { throw wrapped(error) }
+            besideSession = consume session
+        } catch { throw wrapped(error) }
+        return page
+    }
+}
