@@ -125,7 +125,7 @@ struct RotationTests {
             "SELECT * FROM vault.begin_rotation('00000000-0000-0000-0000-00000000000f', 'token-key', 2, NULL)")
         let store = """
             SELECT vault.store_successors('00000000-0000-0000-0000-00000000000f', NULL, '\(bits)', gen_random_uuid(),
-                ARRAY['\(bits)']::uuid[], ARRAY[gen_random_uuid()], ARRAY['ip'], ARRAY[gen_random_uuid()],
+                ARRAY['(0,1)']::tid[], ARRAY['\(bits)']::uuid[], ARRAY[gen_random_uuid()], ARRAY['ip'], ARRAY[gen_random_uuid()],
                 ARRAY[decode(repeat('00', 60), 'hex')], ARRAY['\(token)'], ARRAY['ip_v2_\(bits)'], ARRAY['ip'], ARRAY[1], ARRAY[0])
             """
         try house.erase([token]).succeeded()
