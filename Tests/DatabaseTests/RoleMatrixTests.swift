@@ -139,7 +139,8 @@ struct RoleMatrixTests {
             ] where !held.contains(privilege) && !(byColumn && privilege == "INSERT") {
                 let state = connection.refusal(of: script)
                 connection.rollback()
-                let isView = relation.hasPrefix("public.duplicate") || relation == "vault.token_pair"  // what no view can do fails before it is forbidden
+                // What no view can do fails before it is forbidden.
+                let isView = relation.hasPrefix("public.duplicate") || relation == "vault.token_pair"
                 #expect(
                     state == "42501" || isView && ["42809", "55000"].contains(state),
                     "\(group): \(privilege) on \(relation): \(state ?? "done")")
