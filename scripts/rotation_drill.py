@@ -58,6 +58,8 @@ class Drill:
                                 TOKENVAULT_INGEST_KEYRING=f"{self.work}/ingest.keyring",
                                 TOKENVAULT_RECOVERY_KEYRING=f"{self.work}/recovery.keyring")
         self.tokenvault("vault_operator", "keys", "generate", "--recovery-name", "reader-1")
+        for domain in ("ip", "device_id"):  # each check asks for a hundred values, and a drill makes many
+            self.psql("vault_operator", f"SELECT vault.set_policy('{domain}', 0, 10000000, '15 minutes', NULL, NULL)")
         self.psql("postgres", "CREATE SCHEMA drill; CREATE TABLE drill.truth (user_id text, ip text, device_id text)")
         self.ingest(self.records(self.options.rows, self.options.seed), "first.ndjson")
         self.psql("postgres", "ANALYZE")

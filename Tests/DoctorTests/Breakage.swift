@@ -57,7 +57,7 @@ struct Breakage: Sendable, CustomTestStringConvertible {
         Breakage(
             "GRANT EXECUTE ON FUNCTION vault.release TO PUBLIC", "privileges", "PUBLIC has EXECUTE on vault.release("),
         Breakage(
-            "REVOKE EXECUTE ON FUNCTION vault.begin_run FROM tokenvault_ingest", "privileges",
+            "REVOKE EXECUTE ON FUNCTION vault.begin_run(uuid, text) FROM tokenvault_ingest", "privileges",
             "lacks EXECUTE on vault.begin_run("),
         Breakage("GRANT USAGE ON SCHEMA vault TO tokenvault_analyst", "privileges", "tokenvault_analyst has USAGE"),
         Breakage("REVOKE USAGE ON SCHEMA audit FROM tokenvault_auditor", "privileges", "lacks USAGE on schema audit"),
@@ -100,7 +100,7 @@ struct Breakage: Sendable, CustomTestStringConvertible {
 
     private static let code = [
         Breakage("ALTER FUNCTION vault.release RESET search_path", "functions", "without a pinned search_path"),
-        Breakage("ALTER FUNCTION vault.begin_run SECURITY INVOKER", "functions", "no longer runs as its owner"),
+        Breakage("ALTER FUNCTION vault.begin_run(uuid, text) SECURITY INVOKER", "functions", "no longer runs as its owner"),
         Breakage(
             """
             CREATE FUNCTION vault.back_door() RETURNS bytea SECURITY DEFINER LANGUAGE sql AS 'SELECT NULL::bytea';
