@@ -100,7 +100,8 @@ struct Breakage: Sendable, CustomTestStringConvertible {
 
     private static let code = [
         Breakage("ALTER FUNCTION vault.release RESET search_path", "functions", "without a pinned search_path"),
-        Breakage("ALTER FUNCTION vault.begin_run(uuid, text) SECURITY INVOKER", "functions", "no longer runs as its owner"),
+        Breakage(
+            "ALTER FUNCTION vault.begin_run(uuid, text) SECURITY INVOKER", "functions", "no longer runs as its owner"),
         Breakage(
             """
             CREATE FUNCTION vault.back_door() RETURNS bytea SECURITY DEFINER LANGUAGE sql AS 'SELECT NULL::bytea';
