@@ -52,7 +52,7 @@ struct KillTests {
         var landed = 0
         for _ in 0..<Self.attempts where landed < Self.kills {
             let run = try vault.command("vault_ingest", arguments, environment: server.environment).start()
-            Thread.sleep(forTimeInterval: Double.random(in: 0.05...0.3, using: &random))
+            Thread.sleep(forTimeInterval: Double.random(in: 0.05...0.6, using: &random))
             run.signal(SIGKILL)
             if run.wait().wasKilled { landed += 1 }
             let stored = try vault.query(
