@@ -29,7 +29,10 @@ extension BatchWriter {
         var counts = IngestSummary()
         counts.batches = 1
         var masked = MaskedBatch(shape: shape, domains: masker.domains.count, expecting: batch.records.count)
-        defer { wipeBytes(&masked.values) }
+        defer {
+            wipeBytes(&masked.values)
+            masker.wipe()  // its buffers hold the last record
+        }
         var refused: [(index: Int, cause: String)] = []
         for (index, record) in batch.records.enumerated() {
             counts.read += 1

@@ -95,7 +95,7 @@ struct LineReader: ~Copyable {
 
     private mutating func fill() -> Bool {
         guard !isAtEnd else { return false }
-        pending.removeAll(keepingCapacity: true)
+        wipeBytes(&pending)
         position = 0
         do {
             if try stream.read(into: &pending, limit: Self.chunk) == 0 { isAtEnd = true }
