@@ -44,10 +44,13 @@ struct BatchWriter: ~Copyable {
         let identity = try RecordIdentity(keyring)
         let shape: LoginTableShape
         let superseded: [KeyVersion]
+        let missing: [String]
         do {
+            missing = try store.missingForIngest()
             shape = try store.loginTableShape()
             superseded = try store.supersededTokenVersions()
         } catch { throw .database(error) }
+        guard missing.isEmpty else { throw .schemaLacks(missing) }
         let version = keyring.activeTokenKey
         let masker = try Masker.make(shape: shape, keyring: keyring, superseded: superseded)
         let keys = RunKeys(keyring, now: { Int64(Date().timeIntervalSince1970) })
@@ -88,7 +91,7 @@ struct BatchWriter: ~Copyable {
                     throw .database(error)
                 }
                 isRepeated = true
-                backoff.sleep()
+                backoff.sleep(unless: options.shouldStop)
                 if error.needsReconnect { reconnect(until: deadline, &backoff) }
             }
         }
@@ -128,7 +131,7 @@ struct BatchWriter: ~Copyable {
                 throw .database(inDoubt == nil ? failure : .commitUnknown)
             }
             if inDoubt == nil { keys.forgetUnstored() }
-            backoff.sleep()
+            backoff.sleep(unless: options.shouldStop)
             if failure.needsReconnect { reconnect(until: max(deadline, .now + .seconds(1)), &backoff) }
         }
     }
@@ -139,7 +142,7 @@ struct BatchWriter: ~Copyable {
                 self.store = store
                 return
             }
-            backoff.sleep()
+            backoff.sleep(unless: options.shouldStop)
         }
     }
 
@@ -203,7 +206,15 @@ struct BatchWriter: ~Copyable {
             if work.rowCount > 0 { try store.copyLogins(work.rows, shape: shape) }
             for group in work.groups { try store.insertOriginals(group) }
             for pairs in work.successors { try store.insertSuccessors(pairs) }
-            for record in work.quarantined { try store.insertQuarantined(record, run: run) }
+        } catch { throw .database(error) }
+        for record in work.quarantined {
+            do {
+                try store.insertQuarantined(record, run: run)
+            } catch {  // the record was refused already: to halve its batch would not help
+                throw error.state?.isData == true ? .quarantineRefused(error) : .database(error)
+            }
+        }
+        do {
             try store.addRunCounts(  // last: it locks the run's row
                 run, stored: work.rowCount, repeated: repeated, quarantined: work.quarantined.count)
         } catch { throw .database(error) }

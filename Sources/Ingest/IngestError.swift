@@ -23,6 +23,10 @@ package enum IngestError: Error {
     case countsDiffer
     /// A replayed record is refused again.
     case stillRefused(cause: String)
+    /// Columns or tables that the statements of this release name are not there.
+    case schemaLacks([String])
+    /// The quarantine's own table did not take a refused record.
+    case quarantineRefused(PostgresError)
     case stopped
 }
 
@@ -47,6 +51,10 @@ extension IngestError: CustomStringConvertible {
         case .countsDiffer:
             "the database has lost what this run had committed, as after a fail-over to a standby that lagged; look at `tokenvault status`, then run again"
         case .stillRefused(let cause): "the record is refused again (\(cause)) and stays in the quarantine"
+        case .schemaLacks(let names):
+            "the schema is not what this release expects: \(names.joined(separator: ", ")) missing; run `tokenvault database status` and `tokenvault database verify`"
+        case .quarantineRefused(let error):
+            "the quarantine did not take a refused record: \(error); nothing of its batch is stored, and it stays in its source: mend the table vault.quarantine (`tokenvault database verify`) and run again"
         case .stopped: "stopped by a signal; what is committed stays, run again to go on"
         }
     }

@@ -1,10 +1,18 @@
 internal import CLibPQ
+internal import Synchronization
 
 /// A statement under way: sent, and not yet received. The server works on it while the client does something else.
 package struct PendingStatement: ~Copyable, Sendable {
-    fileprivate let purpose: StaticString
+    /// How many statements were sent so in this process; tells whose answer is under way.
+    private static let counter = Atomic<UInt64>(0)
 
-    fileprivate init(_ purpose: StaticString) { self.purpose = purpose }
+    fileprivate let purpose: StaticString
+    fileprivate let number: UInt64
+
+    fileprivate init(_ purpose: StaticString) {
+        self.purpose = purpose
+        number = Self.counter.wrappingAdd(1, ordering: .relaxed).newValue
+    }
 }
 
 extension Connection {
@@ -16,20 +24,27 @@ extension Connection {
     package mutating func send(_ statement: Statement) throws(PostgresError) -> PendingStatement {
         guard !statement.hasNULInText else { throw .nulInText(during: statement.purpose.description) }
         let deadline = Deadline(patience)
-        if awaitsAnswer { try unsafe PQclear(answer(statement.purpose, deadline)) }
+        guard isOpen else { throw .connectionLost(during: statement.purpose.description) }
+        if awaitedAnswer != nil { try unsafe PQclear(answer(statement.purpose, deadline)) }
         let sent = unsafe statement.withCParameters { count, types, values, lengths, formats in
             unsafe PQsendQueryParams(
                 handle, statement.sqlCString, count, types, values, lengths, formats, Self.binary)
         }
         guard sent == 1 else { throw .connectionLost(during: statement.purpose.description) }
-        awaitsAnswer = true
+        let pending = PendingStatement(statement.purpose)
+        awaitedAnswer = pending.number
         try flush(statement.purpose, deadline)
-        return PendingStatement(statement.purpose)
+        return pending
     }
 
     /// Waits for the rows of the statement sent last, in binary format.
+    ///
+    /// - Throws: ``PostgresError/answerDropped(during:)`` when something else was run on this session in between, or when
+    ///   the statement was sent on another one: what comes next is never taken for its answer.
     package mutating func receive(_ pending: consuming PendingStatement) throws(PostgresError) -> Rows {
         let purpose = pending.purpose
+        guard isOpen else { throw .connectionLost(during: purpose.description) }
+        guard awaitedAnswer == pending.number else { throw .answerDropped(during: purpose.description) }
         return try unsafe adopt(answer(purpose, Deadline(patience)), of: purpose)
     }
 }

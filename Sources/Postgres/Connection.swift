@@ -18,8 +18,8 @@ internal import Glibc
     /// The server was given up on in mid-statement: what it did is unknown, and nothing more is said to it.
     private var isAbandoned = false
     private var stopSeen: ContinuousClock.Instant?
-    /// A statement was sent by ``send(_:)`` and its answer not received yet.
-    var awaitsAnswer = false
+    /// The statement that was sent by ``send(_:)`` and whose answer was not received yet.
+    var awaitedAnswer: UInt64?
 
     private init(adopting handle: OpaquePointer, patience: Patience) {
         unsafe self.handle = handle
@@ -30,14 +30,18 @@ internal import Glibc
 
     /// Connects, waiting at most `connect_timeout` seconds if `conninfo` sets one.
     ///
-    /// - Parameter conninfo: a libpq URI or key/value string; empty means libpq's own `PG…` variables and service files.
-    ///   May hold a password, so it is never repeated in an error.
+    /// - Parameters:
+    ///   - conninfo: a libpq URI or key/value string; empty means libpq's own `PG…` variables and service files.
+    ///     May hold a password, so it is never repeated in an error.
+    ///   - shouldStop: asked while connecting; a stop ends the wait within seconds. The patience's own when left out.
     package static func open(
-        _ conninfo: String, patience: Patience = Patience()
+        _ conninfo: String, patience: Patience = Patience(), shouldStop: (@Sendable () -> Bool)? = nil
     ) throws(PostgresError) -> Connection {
         guard let options = unsafe PQconninfoParse(conninfo, nil) else { throw .invalidConnectionString }
         unsafe PQconninfoFree(options)
-        guard let handle = unsafe PQconnectdb(conninfo) else { throw .outOfMemory(during: "connecting") }
+        guard
+            let handle = try unsafe ConnectionAttempt.connect(conninfo, shouldStop: shouldStop ?? patience.shouldStop)
+        else { throw .outOfMemory(during: "connecting") }
         // Adopt first: every throw below closes it.
         let connection = unsafe Connection(adopting: handle, patience: patience)
         guard connection.isOpen else { throw .unreachable(serverMessage: connection.serverMessage) }
@@ -117,7 +121,7 @@ internal import Glibc
         _ purpose: StaticString, _ send: (OpaquePointer) -> Int32
     ) throws(PostgresError) -> OpaquePointer? {
         guard isOpen else { throw .connectionLost(during: purpose.description) }
-        if awaitsAnswer { try unsafe PQclear(answer(purpose, Deadline(patience))) }
+        if awaitedAnswer != nil { try unsafe PQclear(answer(purpose, Deadline(patience))) }
         let deadline = Deadline(patience)
         guard unsafe send(handle) == 1 else {
             throw isOpen ? .outOfMemory(during: purpose.description) : .connectionLost(during: purpose.description)
@@ -142,7 +146,7 @@ internal import Glibc
                 if unsafe PQconsumeInput(handle) == 0 { break }
             }
             guard let result = unsafe PQgetResult(handle) else {
-                awaitsAnswer = false
+                awaitedAnswer = nil
                 return unsafe last
             }
             if unsafe last != nil, unsafe PQresultStatus(last) == PGRES_FATAL_ERROR {
@@ -194,7 +198,9 @@ internal import Glibc
 
     private func failure(of purpose: StaticString, _ rows: borrowing Rows) -> PostgresError {
         let failure = rows.failure(of: purpose)
-        return isOpen || failure.state?.isVaultsOwn == true ? failure : .connectionLost(during: purpose.description)
+        // The server's last word before it hangs up may be a time-out: that is another thing than a lost connection.
+        let isLastWord = failure.state.map { $0.isVaultsOwn || $0.endsSession } ?? false
+        return isOpen || isLastWord ? failure : .connectionLost(during: purpose.description)
     }
 }
 

@@ -16,6 +16,8 @@ package enum PostgresError: Error {
     /// The connection broke while COMMIT was under way: the transaction may stand or not. Drive it again; never assume.
     case commitUnknown
     case outOfMemory(during: String)
+    /// A statement's answer was asked for after it had been dropped for another statement.
+    case answerDropped(during: String)
 
     package var state: SQLState? {
         if case .refused(_, let state, _, _, _) = self { state } else { nil }
@@ -25,7 +27,8 @@ package enum PostgresError: Error {
     package var needsReconnect: Bool {
         switch self {
         case .unreachable, .connectionLost, .unresponsive, .commitUnknown: true
-        case .refused(_, let state, _, _, _): state.code.hasPrefix("57P") || state.code.hasPrefix("08")
+        case .refused(_, let state, _, _, _):
+            state.code.hasPrefix("57P") || state.code.hasPrefix("08") || state.endsSession
         default: false
         }
     }
@@ -45,6 +48,8 @@ extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
         switch self {
         case .invalidConnectionString:
             "the database connection string cannot be read by libpq; give key=value pairs or a postgresql:// URL"
+        case .unreachable(let message) where Self.hasNoConnectionToSpare(message):
+            "cannot connect to PostgreSQL (\(oneLine(message))); end sessions that are idle, or raise max_connections or the CONNECTION LIMIT of the role or the database"
         case .unreachable(let message):
             "cannot connect to PostgreSQL (\(oneLine(message))); check --database or PG… variables and that the server runs"
         case .connectionLost(let purpose):
@@ -54,7 +59,7 @@ extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
         case .refused(let purpose, .insufficientPrivilege, _, _, _):
             "\(purpose) was refused (SQLSTATE 42501): this login role lacks the privilege; docs/ROLES.md names the role for each command"
         case .refused(let purpose, .readOnlyTransaction, _, _, _):
-            "\(purpose) was refused (SQLSTATE 25006): the server is a read-only standby; connect to the primary"
+            "\(purpose) was refused (SQLSTATE 25006): the server is a standby, or default_transaction_read_only is on; connect to the primary, or let this role write"
         case .refused(let purpose, .diskFull, _, _, _):
             "\(purpose) failed (SQLSTATE 53100): the database server's disk is full; free space there and run again"
         case .refused(let purpose, let state, _, let message, _) where state.meansOutdatedServer(message):
@@ -63,6 +68,8 @@ extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
             message + (hint.map { "; \($0)" } ?? "") + " (\(state.code))"
         case .refused(let purpose, let state, _, _, _) where SQLState.undefinedPrimitive.contains(state):
             "\(purpose) failed (SQLSTATE \(state.code)): the schema is not what this release expects; run `tokenvault database status`"
+        case .refused(let purpose, let state, _, _, _) where state.endsSession:
+            "the server ended the session before \(purpose), because a transaction was open or idle for too long (SQLSTATE \(state.code)); raise idle_in_transaction_session_timeout or transaction_timeout of this role, then run again"
         case .refused(let purpose, let state, _, _, _) where state.isTimeout:
             "\(purpose) was cut by the server's time-out (SQLSTATE \(state.code)); look for locks that others hold, then run again, or raise statement_timeout_seconds or lock_timeout_seconds"
         case .refused(let purpose, let state, let constraint, _, _):
@@ -75,11 +82,18 @@ extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
             "the connection broke while a commit was under way; its outcome is unknown, so the work is driven again"
         case .outOfMemory(let purpose):
             "libpq ran out of memory while \(purpose)"
+        case .answerDropped(let purpose):
+            "the answer was dropped while \(purpose), because another statement was run first: a fault of this program, please report it"
         }
     }
 
     package var debugDescription: String {
         if case .refused(_, _, _, let message, _) = self { "\(description): \(message)" } else { description }
+    }
+
+    /// SQLSTATE 53300, which libpq does not hand on from a connection that was never made.
+    private static func hasNoConnectionToSpare(_ message: String) -> Bool {
+        ["too many connections", "too many clients", "connection slots are reserved"].contains { message.contains($0) }
     }
 
     private func oneLine(_ message: String) -> String {

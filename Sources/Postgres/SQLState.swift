@@ -24,8 +24,11 @@ package struct SQLState: Hashable, Sendable {
         code.hasPrefix("08") || code.hasPrefix("57P") || code.hasPrefix("53") || code.hasPrefix("58")
     }
 
-    /// Statement, lock or idle-in-transaction time-out.
-    package var isTimeout: Bool { ["57014", "55P03", "25P03", "25P02"].contains(code) }
+    /// Statement, lock, idle-in-transaction or transaction time-out.
+    package var isTimeout: Bool { ["57014", "55P03", "25P02"].contains(code) || endsSession }
+
+    /// Time-outs after which the server hangs up: idle in a transaction, transaction too long (17 and later).
+    package var endsSession: Bool { ["25P03", "25P04"].contains(code) }
 
     /// The data, not the server, is at fault: class 22 (data exception) and 23 (integrity).
     package var isData: Bool { code.hasPrefix("22") || code.hasPrefix("23") }

@@ -10,16 +10,27 @@ package struct VaultStore: ~Copyable, Sendable {
 
     /// Connects for a verb that must be durable when it says so, whatever the role's default is.
     ///
-    /// - Parameter database: a libpq connection string; empty for libpq's own `PG…` variables.
+    /// - Parameters:
+    ///   - database: a libpq connection string; empty for libpq's own `PG…` variables.
+    ///   - shouldStop: asked while connecting; that of `limits` when left out.
     package static func open(
-        _ database: String, limits: SessionLimits = .unhurried
+        _ database: String, limits: SessionLimits = .unhurried, shouldStop: (@Sendable () -> Bool)? = nil
     ) throws(PostgresError) -> VaultStore {
-        var store = VaultStore(try Connection.open(database, patience: limits.patience))
+        var store = VaultStore(
+            try Connection.open(database, patience: limits.patience, shouldStop: shouldStop))
         try store.setUp(limits)
-        guard try !store.isReadOnly() else {
-            throw .refused("connecting", state: .readOnlyTransaction, constraint: nil, message: "", hint: nil)
-        }
+        guard try !store.isStandby() else { throw readOnly }
         return store
+    }
+
+    /// Refuses a session whose transactions may not write unless they say so: what is no transaction of ours would fail
+    /// in the middle of a run.
+    package mutating func requireWritable() throws(PostgresError) {
+        let rows = try connection.run(
+            Statement(
+                "asking whether the session may write",
+                "SELECT pg_catalog.current_setting('default_transaction_read_only') = 'on'"))
+        guard rows.bool(row: 0, column: 0) != true else { throw Self.readOnly }
     }
 
     /// Runs `body` in one transaction: commits if it returns, rolls back if it throws.
@@ -67,9 +78,6 @@ package struct VaultStore: ~Copyable, Sendable {
         return AuditReceipt(sequence: sequence, head: head)
     }
 
-    private mutating func isReadOnly() throws(PostgresError) -> Bool {
-        let rows = try connection.run(
-            Statement("asking for the server's state", "SELECT pg_catalog.pg_is_in_recovery()"))
-        return rows.bool(row: 0, column: 0) == true
-    }
+    private static let readOnly = PostgresError.refused(
+        "connecting", state: .readOnlyTransaction, constraint: nil, message: "", hint: nil)
 }

@@ -24,24 +24,44 @@ struct Tokenvault: ParsableCommand {
         ])
 
     static func main() {
+        StopSignal.hold()
         guard StandardDescriptors.reserve() else { Foundation.exit(ExitStatus.failed.rawValue) }
         _ = unsafe setenv("PGCONNECT_TIMEOUT", "10", 0)  // libpq waits for ever without one; connect_timeout still wins
         signal(SIGPIPE, SIG_IGN)  // a closed pipe is a failed write, reported like any other
         for warning in ProcessHardening.apply() { Messages.warning(warning) }
         do {
             var command = try parseAsRoot()
+            if command is any StoppableCommand { StopSignal.install() } else { StopSignal.letThrough() }
             try command.run()
         } catch {
             exit(withReporting: error)
         }
     }
 
-    /// Usage errors and help go the parser's way; everything else becomes one clear line and an exit code.
+    /// Usage errors go the parser's way; everything else becomes one clear line and an exit code.
     private static func exit(withReporting error: any Error) -> Never {
-        if let failure = Failure(error) {
-            Messages.error(failure.message)
-            Foundation.exit(failure.status.rawValue)
+        if let failure = Failure(error) ?? unwrittenHelp(error) {
+            // A server that is given up because of a signal is no outage.
+            let isStopped = failure.status == .unavailable && StopSignal.isRequested
+            Messages.error(isStopped ? "stopped by a signal: \(failure.message)" : failure.message)
+            Foundation.exit((isStopped ? .tryAgain : failure.status).rawValue)
         }
         exit(withError: error)
+    }
+
+    /// Writes help and version, which the parser would print without looking whether that succeeds.
+    ///
+    /// - Returns: what was wrong with standard output; `nil` for anything else than help.
+    private static func unwrittenHelp(_ error: any Error) -> Failure? {
+        guard exitCode(for: error).isSuccess else { return nil }
+        let output = StandardOutput()
+        do {
+            let text = fullMessage(for: error)
+            if !text.isEmpty { try output.line(text) }
+            try output.flush()
+        } catch {
+            return Failure(error)
+        }
+        Foundation.exit(0)
     }
 }

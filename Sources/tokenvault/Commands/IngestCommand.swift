@@ -5,7 +5,7 @@ import Keys
 import SQS
 import VaultStore
 
-struct IngestCommand: ParsableCommand {
+struct IngestCommand: ParsableCommand, StoppableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ingest",
         abstract: "Replace personal values by tokens and store the originals sealed: the nightly job.",
@@ -48,7 +48,6 @@ struct IngestCommand: ParsableCommand {
         for source in sources { try source.requireReadable() }
         let path = try settings.requiredPath(.ingestKeyring, flag: keyring.ingestKeyring, option: "ingest-keyring")
         let keyring = try IngestKeyring.load(path: path)
-        StopSignal.install()
 
         var run = try IngestRun.begin(
             try database.openChecked(options.limits, attempts: 4), keyring: keyring, sources: sources, options: options)
@@ -68,7 +67,12 @@ struct IngestCommand: ParsableCommand {
             failure = failure ?? error
         }
         if isatty(STDERR_FILENO) == 1, !output.json { Messages.progress("") }
-        try report(run.summary, id: run.id, elapsed: ContinuousClock.now - start)
+        do {
+            try report(run.summary, id: run.id, elapsed: ContinuousClock.now - start)
+        } catch {
+            guard failure != nil else { throw error }
+            Messages.warning("\(error)")  // the run's own end is the news, and no success either
+        }
         if let failure { throw Self.ended(failure, run.summary) }
         if run.summary.undeleted > 0 {
             throw Failure(
@@ -82,10 +86,17 @@ struct IngestCommand: ParsableCommand {
         }
     }
 
-    /// An outage in the middle of a run is "try again": what is committed stays, and the rest is still in its source.
+    /// An outage in the middle of a run is "try again": what is committed stays, and the rest is still in its source. The
+    /// run began in the database; a queue that never answered was not in the middle of anything.
     private static func ended(_ failure: IngestError, _ summary: IngestSummary) -> Failure {
         let status = Failure.status(failure)
-        return Failure(status == .unavailable && summary.batches > 0 ? .tryAgain : status, "\(failure)")
+        let isMidway =
+            switch failure {
+            case .queue: summary.batches > 0
+            case .database(.refused(_, let state, _, let message, _)): !state.meansOutdatedServer(message)
+            default: true
+            }
+        return Failure(status == .unavailable && isMidway ? .tryAgain : status, "\(failure)")
     }
 
     private func options(_ settings: Settings) throws -> IngestOptions {

@@ -7,7 +7,7 @@ import Tokenization
 import VaultCrypto
 import VaultStore
 
-struct RecoverCommand: ParsableCommand {
+struct RecoverCommand: ParsableCommand, StoppableCommand {
     static let configuration = CommandConfiguration(
         commandName: "recover",
         abstract: "Give back the values behind tokens, after the audit log has the reason.",
@@ -58,7 +58,6 @@ struct RecoverCommand: ParsableCommand {
     }
 
     func run() throws {
-        StopSignal.install()
         try checkSource()
         var lines = try source.map { try $0 == "-" ? TokenLines() : TokenLines(path: $0) }
         var named = try namedTokens()

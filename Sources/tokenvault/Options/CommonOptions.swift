@@ -25,14 +25,14 @@ struct DatabaseOptions: ParsableArguments {
         var pause = 0.2
         for _ in 1..<attempts {
             do throws(PostgresError) {
-                return try VaultStore.open(conninfo, limits: limits)
+                return try VaultStore.open(conninfo, limits: limits, shouldStop: { StopSignal.isRequested })
             } catch {
                 guard case .unreachable = error, !StopSignal.isRequested else { throw error }
             }
             Thread.sleep(forTimeInterval: Double.random(in: pause / 2...pause))
             pause *= 3
         }
-        return try VaultStore.open(conninfo, limits: limits)
+        return try VaultStore.open(conninfo, limits: limits, shouldStop: { StopSignal.isRequested })
     }
 
     /// Time-outs for batches: TOKENVAULT_STATEMENT_TIMEOUT_SECONDS and TOKENVAULT_LOCK_TIMEOUT_SECONDS, or the built-in ones.
@@ -53,6 +53,7 @@ struct DatabaseOptions: ParsableArguments {
     /// Connects, and refuses a schema that this release does not know.
     func openChecked(_ limits: SessionLimits = .interactive, attempts: Int = 1) throws -> VaultStore {
         var store = try open(limits, attempts: attempts)
+        try store.requireWritable()
         let version = try store.schemaVersion()
         guard version == VaultStore.requiredSchemaVersion else {
             throw Failure(

@@ -57,7 +57,7 @@ struct Failure: Error {
         case .invalidConnectionString: return .badConfiguration
         case .unreachable, .connectionLost, .unresponsive: return .unavailable
         case .commitUnknown, .notCommitted: return .tryAgain
-        case .nulInText, .outOfMemory: return .failed
+        case .nulInText, .outOfMemory, .answerDropped: return .failed
         case .refused(_, let state, _, let message, _):
             switch state {
             case _ where state.meansOutdatedServer(message): return .unavailable
@@ -104,9 +104,9 @@ struct Failure: Error {
         case .queue(let error): status(error)
         case .keyring(let error): status(error)
         case .crypto, .sealing, .countsDiffer: .failed
-        case .keyGone: .badConfiguration
+        case .keyGone, .schemaLacks: .badConfiguration
         case .stillRefused: .someQuarantined
-        case .fileInUse, .stopped: .tryAgain
+        case .fileInUse, .quarantineRefused, .stopped: .tryAgain
         }
     }
 
