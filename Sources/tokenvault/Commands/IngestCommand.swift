@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Ingest
 import Keys
+import Postgres
 import SQS
 import VaultStore
 
