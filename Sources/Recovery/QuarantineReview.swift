@@ -32,6 +32,11 @@ package struct QuarantineReview: ~Copyable {
         } catch { throw .database(error) }
     }
 
+    /// How a request of one's own stands.
+    package mutating func standing(of request: UInt128) throws(RecoveryError) -> RequestStanding {
+        do throws(PostgresError) { return try store.ownRequest(request) } catch { throw .database(error) }
+    }
+
     /// The records of a committed request; each with its reason where it does not open.
     package mutating func open(
         request: UInt128

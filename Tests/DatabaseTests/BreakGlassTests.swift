@@ -66,6 +66,21 @@ struct BreakGlassTests {
                 == "0")
     }
 
+    @Test("Where the policy does not allow it, nothing is booked and no event is left")
+    func notAllowed() throws {
+        try people.change(#"{"break_glass_per_day":null}"#)
+        let before = try people.vault.psql("vault_auditor", "SELECT count(*) FROM audit.event")
+        #expect(try urgently("gil").states == ["TV001"])
+        #expect(try people.vault.psql("vault_auditor", "SELECT count(*) FROM audit.event") == before)
+        // Nor for quarantined records, should a row of the policy allow it by whatever way.
+        try people.open("quarantine")
+        try people.vault.psql("postgres", "UPDATE vault.policy SET break_glass_per_day = 9 WHERE domain = 'quarantine'")
+        let refused = try people.vault.session(
+            people.login("gil"), "\(PolicyVault.breakGlass) SELECT request FROM \(PolicyVault.askQuarantine);")
+        #expect(refused.states == ["TV001"])
+        try people.open("quarantine")
+    }
+
     @Test("It waits for the commit and the audit like any request")
     func neverWithoutAudit() throws {
         let finished = try people.vault.session(

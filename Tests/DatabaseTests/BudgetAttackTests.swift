@@ -147,6 +147,80 @@ struct BudgetAttackTests {
             .states == ["TV020"])
     }
 
+    @Test(
+        "A day begins at midnight UTC, whatever the time zone of the server or the session",
+        arguments: ["UTC", "Pacific/Kiritimati", "Etc/GMT+12", "Europe/Berlin"])
+    func day(zone: String) throws {
+        let domain = "day_\(zone.lowercased().filter(\.isLetter))"
+        try budget(3, domain)
+        try people.vault.psql("postgres", "ALTER DATABASE \(people.vault.name) SET TimeZone = '\(zone)'")
+        defer { _ = try? people.vault.psql("postgres", "ALTER DATABASE \(people.vault.name) RESET TimeZone") }
+        // What was asked for in the last microsecond of yesterday does not count, in the first of today it does.
+        for (id, offset, count) in [("1", "-interval '1 microsecond'", 3), ("2", "interval '0'", 1)] {
+            try people.vault.psql(
+                "postgres",
+                """
+                WITH asked AS (
+                    INSERT INTO vault.recovery_request (id, kind, requester, reason, created_at, expires_at, xid, item_count,
+                                                        approvals_needed)
+                    SELECT md5('\(domain)\(id)')::uuid, 'tokens', '\(people.login("ada"))', 'w', moment, moment, '3', \(count), 0
+                    FROM (SELECT date_trunc('day', clock_timestamp(), 'UTC') + \(offset) AS moment) AS at RETURNING id)
+                INSERT INTO vault.recovery_request_domain (request, domain, item_count, used)
+                SELECT id, '\(domain)', \(count), \(count) FROM asked
+                """)
+        }
+        func states(_ count: Int) throws -> [String] {
+            try people.vault.session(people.login("ada"), "SELECT request FROM \(ask(domain, count));").states
+        }
+        #expect(try states(3) == ["TV001"])
+        #expect(try states(2) == [])
+    }
+
+    @Test("Of several domains in one request the strictest approvals and the shortest validity hold")
+    func strictest() throws {
+        for (first, second) in [("aa", "bb"), ("bb", "aa")] {
+            try people.open(first)
+            try people.open(second)
+            try people.change(#"{"approvals":1,"validity_seconds":60}"#, first)
+            let ask =
+                "vault.request_recovery(ARRAY['aa_v1_' || repeat('0', 32), 'bb_v1_' || repeat('0', 32)], 'w', 't')"
+            let asked = try people.request("ada", ask)
+            let own = "SELECT approvals_needed, lapses_at < now() + interval '61 s' FROM vault.own_request('\(asked)')"
+            #expect(try people.vault.psql(people.login("ada"), own) == "1|t")
+            #expect(
+                try people.vault.psql(
+                    "postgres",
+                    "SELECT approvals_needed, expires_at < now() + interval '61 s' FROM vault.recovery_request WHERE id = '\(asked)'"
+                ) == "1|t")
+            try people.open(first)
+            #expect(try people.vault.psql(people.login("ada"), own) == "1|t")
+        }
+    }
+
+    @Test("A request is dated by the clock, not by the beginning of its transaction")
+    func clock() throws {
+        try people.open("clock")
+        let dated = try people.vault.session(
+            people.login("ada"),
+            "BEGIN; SELECT now(); SELECT pg_sleep(0.2); SELECT expires_at - interval '900 s' >= now() + interval '0.2 s' "
+                + "FROM \(ask("clock")); ROLLBACK;")
+        #expect(dated.states.isEmpty && dated.standardOutput.hasSuffix("\nt\n"), "\(dated.standardOutput)")
+    }
+
+    @Test("Without any policy for a domain nothing is asked for, and what was asked for is not released")
+    func noPolicy() throws {
+        let asked = try people.request("gil")
+        #expect(try people.take(asked, "gil") == [])
+        try people.vault.psql("postgres", "CREATE TABLE public.kept AS TABLE vault.policy; DELETE FROM vault.policy")
+        #expect(try people.take(asked, "gil") == ["TV001", "TV001"])
+        #expect(
+            try people.vault.session(people.login("gil"), "SELECT request FROM \(ask("none"));").states == ["TV001"])
+        try people.vault.psql("postgres", "INSERT INTO vault.policy TABLE public.kept; DROP TABLE public.kept")
+        // Nor when nothing says how many values of which domain it asks for.
+        try people.vault.psql("postgres", "DELETE FROM vault.recovery_request_domain WHERE request = '\(asked)'")
+        #expect(try people.take(asked, "gil") == ["TV001", "TV001"])
+    }
+
     @Test("Names of domains that nobody set a policy for do not multiply work without end")
     func manyDomains() throws {
         let many =

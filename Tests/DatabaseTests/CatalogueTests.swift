@@ -48,14 +48,14 @@ struct Breakage: Sendable, CustomTestStringConvertible {
         Breakage("GRANT SELECT ON vault.quarantine TO tokenvault_operator", "0004", "tokenvault_operator SELECT,"),
         Breakage("DROP FUNCTION vault.find_file", "0004", "vault.find_file(text) is missing"),
         Breakage(
-            "ALTER FUNCTION vault.require_releasable SECURITY DEFINER", "0009", "vault.require_releasable(uuid, text)"),
+            "ALTER FUNCTION vault.require_releasable SECURITY DEFINER", "0013", "vault.require_releasable(uuid, text)"),
         Breakage("ALTER FUNCTION vault.release RESET search_path", "0010", "no pinned search_path"),
         Breakage("ALTER FUNCTION vault.release SET search_path = public, pg_catalog", "0010", "no pinned search_path"),
         Breakage("GRANT EXECUTE ON FUNCTION vault.release TO tokenvault_operator", "0010", "vault.release("),
         Breakage("GRANT EXECUTE ON FUNCTION vault.release TO PUBLIC", "0010", "vault.release("),
         Breakage(
             "CREATE OR REPLACE FUNCTION vault.require_releasable(p_request uuid, p_kind text) RETURNS void "
-                + "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS 'BEGIN END'", "0009",
+                + "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS 'BEGIN END'", "0013",
             "vault.require_releasable(uuid, text) has another body"),
         Breakage("DROP TABLE vault.approval CASCADE", "0009", "vault.approval is missing"),
         Breakage("GRANT EXECUTE ON FUNCTION vault.set_policy TO tokenvault_recoverer", "0009", "vault.set_policy("),

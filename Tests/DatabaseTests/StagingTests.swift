@@ -1,4 +1,5 @@
 import Foundation
+import Postgres
 import TestSupport
 import Testing
 
@@ -91,5 +92,36 @@ struct StagingTests {
             "\\set VERBOSITY default\nBEGIN; \(stage("1, 2")) SELECT vault.stage_recovery(ARRAY['ip_v1_' || md5('1'), NULL]); ROLLBACK;"
         )
         #expect(wrong.standardError.contains("token 4 is not a token"), "\(wrong.standardError)")
+    }
+
+    @Test("A million tokens pass a budget of a million, and not one of a million less one; each has its event")
+    func million() throws {
+        let vault = try TestVault("dbt_million")
+        func policy(_ values: Int) throws {
+            try vault.psql("vault_operator", "SELECT vault.change_policy('ip', '{\"values_per_day\":\(values)}')")
+        }
+        try policy(999_999)
+        var session = try vault.connect("postgres")
+        // Staged by hand in the transaction of the later requester: a million tokens as text would take most of the time.
+        try session.runTrustedScript(
+            "staging",
+            """
+            BEGIN;
+            INSERT INTO vault.recovery_draft VALUES (pg_current_xact_id(), '00000000-0000-0000-0000-0000000f4240', 1000000);
+            INSERT INTO vault.recovery_request_item (request, ordinal, token, domain, token_version)
+            SELECT '00000000-0000-0000-0000-0000000f4240', n, lpad(to_hex(n), 32, '0')::uuid, 'ip', 1
+            FROM generate_series(1, 1000000) AS n;
+            SET SESSION AUTHORIZATION vault_recoverer;
+            SAVEPOINT staged;
+            """)
+        #expect(session.refusal(of: "SELECT vault.book_recovery('why', 'T')") == "TV001")
+        try session.runTrustedScript("going back", "ROLLBACK TO staged")
+        try policy(1_000_000)
+        let before = Int(try vault.psql("vault_auditor", "SELECT sequence FROM audit.head"))!
+        let booked = try session.run(
+            Statement("booking", "SELECT audit_sequence FROM vault.book_recovery($1, $2)", .text("why"), .text("T")))
+        #expect(booked.int(row: 0, column: 0) == before + 1_000_000)
+        session.rollback()
+        #expect(try vault.psql("vault_auditor", "SELECT sequence FROM audit.head") == "\(before)")
     }
 }

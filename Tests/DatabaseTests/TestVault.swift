@@ -37,7 +37,7 @@ struct TestVault: Sendable {
     /// The same, under way.
     func start(_ login: String, _ script: String) throws -> RunningCommand {
         try Command(
-            "/usr/bin/psql",
+            PrivateCluster.psqlProgram,
             [
                 "-X", "-q", "-A", "-t", "-v", "VERBOSITY=sqlstate", "-d",
                 cluster.connectionString(user: login, database: name),

@@ -28,8 +28,6 @@ BEGIN
          ''),
         ('vault.irreversible_tokens()', false, 'baec82b6aee25722',
          ''),
-        ('vault.masked_tables()', false, '4531a7dabea3cc55',
-         ''),
         ('vault.record_erasure_plan(text, text, text, text)', true, '74498f6c8308e839',
          'tokenvault_operator'),
         ('vault.require_erasure(uuid, text)', false, '2becd6de59848471',

@@ -20,8 +20,6 @@ BEGIN
          ''),
         ('vault.is_member(name, name)', false, '57603d95cd6e9544',
          ''),
-        ('vault.own_request(uuid)', true, '22b0d2cded64ddfb',
-         'tokenvault_operator, tokenvault_recoverer'),
         ('vault.policy_for(text)', false, 'b36fc0712142f5e2',
          ''),
         ('vault.policy_list()', true, '1f2849a44d5897f1',
@@ -32,10 +30,6 @@ BEGIN
          ''),
         ('vault.request_items(uuid, integer, integer)', true, '8923470e0764e64c',
          'tokenvault_approver'),
-        ('vault.request_standing(uuid)', false, '76a007dd91382434',
-         ''),
-        ('vault.require_releasable(uuid, text)', false, '3e2670faaf9a0b00',
-         ''),
         ('vault.set_policy(text, integer, integer, interval, text, text)', true, '0f8010919d58d51c',
          'tokenvault_operator'),
         ('vault.status_summary()', true, 'b8b6e0ed23955191',
@@ -91,11 +85,6 @@ BEGIN
         ('vault.policy',
          'r domain text!, approvals_needed integer!, values_per_day integer!, request_validity interval!, '
          'reason_pattern text, ticket_pattern text, hours text, break_glass_per_day integer',
-         ''),
-        ('vault.recovery_request',
-         'r id uuid!, kind text!, requester name!, reason text!, ticket text, created_at timestamp with time '
-         'zone!, expires_at timestamp with time zone!, xid xid8!, item_count integer!, approvals_needed '
-         'integer!, break_glass boolean!, audit_sequence bigint, audit_head bytea',
          ''),
         ('vault.recovery_request_domain',
          'r request uuid!, domain text!, item_count integer!, used bigint!, hours text',

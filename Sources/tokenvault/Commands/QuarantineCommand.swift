@@ -67,9 +67,10 @@ struct QuarantineCommand: ParsableCommand {
         func run() throws {
             let asked = try request.map(recordID)
             let ids = try id.map { [try recordID($0)] } ?? []
-            let loaded = try keyring.load(database.settings())
+            let settings = try database.settings()
+            let loaded = try keyring.load(settings)
             var review = QuarantineReview(try database.openChecked(), keyring: loaded)
-            var (opened, failed) = try open(ids, request: asked, &review, why)
+            var (opened, failed) = try open(ids, request: asked, &review, why, settings)
             defer { for index in opened.indices { wipe(&opened[index].bytes) } }
             let standardOutput = StandardOutput()
             for record in opened {
@@ -146,11 +147,11 @@ struct QuarantineCommand: ParsableCommand {
             var failure: (any Error)?
             do {
                 if let asked {
-                    var (opened, failed) = try open([], request: asked, &review, why)
+                    var (opened, failed) = try open([], request: asked, &review, why, settings)
                     let page = try listing.quarantineWaiting(opened.map(\.id), after: nil, limit: opened.count)
                     try replay(page, &opened, failed, &run, &counts)
                 } else {
-                    try replay(wanted, &listing, &review, &run, &counts)
+                    try replay(wanted, &listing, &review, &run, &counts, settings)
                 }
             } catch {
                 failure = error
@@ -174,7 +175,7 @@ struct QuarantineCommand: ParsableCommand {
 
         private func replay(
             _ wanted: [UInt128]?, _ listing: inout VaultStore, _ review: inout QuarantineReview,
-            _ run: inout IngestRun, _ counts: inout Counts
+            _ run: inout IngestRun, _ counts: inout Counts, _ settings: Settings
         ) throws {
             var last: UInt128?
             while true {
@@ -182,7 +183,7 @@ struct QuarantineCommand: ParsableCommand {
                 let page = try listing.quarantineWaiting(wanted, after: last, limit: Self.pageSize)
                 guard !page.isEmpty else { return }
                 last = page.last?.id
-                var (opened, failed) = try open(page.map(\.id), request: nil, &review, why)
+                var (opened, failed) = try open(page.map(\.id), request: nil, &review, why, settings)
                 try replay(page, &opened, failed, &run, &counts)
             }
         }
@@ -234,14 +235,18 @@ private func recordID(_ text: String) throws -> UInt128 {
     return id
 }
 
-/// Requests the records, audited, and opens them; or opens those of a request that stands.
+/// Requests the records, audited, and opens them; or opens those of a request that stands. Tells the hook of a request that
+/// waits for approval.
 private func open(
-    _ ids: [UInt128], request standing: UInt128?, _ review: inout QuarantineReview, _ why: ReasonOptions
+    _ ids: [UInt128], request standing: UInt128?, _ review: inout QuarantineReview, _ why: ReasonOptions,
+    _ settings: Settings
 ) throws -> (opened: [OpenedRecord], failed: [(id: UInt128, reason: String)]) {
     if let standing { return try review.open(request: standing) }
     let request = try review.request(ids, reason: why.reason, ticket: why.ticket)
     Messages.receipt(request.receipt)
     guard request.approvalsNeeded == 0 else {
+        let asked = try review.standing(of: request.id)
+        NotifyHook.start(settings, asked.facts(.request, actor: asked.requester))?.finish()
         throw RecoveryError.waitsForApproval(request: Hex.encode(request.id), approvals: request.approvalsNeeded)
     }
     return try review.open(request: request.id)

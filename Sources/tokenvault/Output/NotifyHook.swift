@@ -33,7 +33,9 @@ extension RequestStanding {
 /// The program that `notify_command` names, under way. It gets one line of JSON on standard input and nothing by argument.
 ///
 /// Whatever goes wrong is a warning: a hook neither delays the database's part nor changes an exit code. It gets five seconds,
-/// a few harmless variables of the environment, and standard error for both of its outputs.
+/// a few harmless variables of the environment, and standard error for both of its outputs. What it leaves running in its
+/// process group ends with it, or whoever reads this program's standard error to its end would wait for that.
+/// docs/FORMATS.md, section 10.
 final class NotifyHook {
     private static let allowance = Duration.seconds(5)
     private static let environment = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ"]
@@ -83,9 +85,10 @@ final class NotifyHook {
         var status: Int32 = 0
         while ContinuousClock.now < deadline {
             feed(wait: 10)
-            let ended = unsafe waitpid(process, &status, WNOHANG)
-            if ended == process || (ended < 0 && errno != EINTR) {
+            if hasEnded {
                 stopFeeding()
+                kill(-process, SIGKILL)  // before it is waited for: until then its number is nobody else's
+                _ = unsafe waitpid(process, &status, 0)
                 if status != 0 {
                     let signal = status & 0x7F
                     Self.warn(
@@ -98,6 +101,12 @@ final class NotifyHook {
         kill(-process, SIGKILL)
         _ = unsafe waitpid(process, &status, 0)
         Self.warn("did not end within 5 seconds and was stopped")
+    }
+
+    private var hasEnded: Bool {
+        var found = unsafe siginfo_t()
+        let code = unsafe waitid(P_PID, id_t(process), &found, WEXITED | WNOHANG | WNOWAIT)
+        return unsafe code == 0 ? found.si_signo == SIGCHLD : errno != EINTR
     }
 
     /// Writes what the pipe takes now, or sleeps `wait` milliseconds when nothing is left or nothing is taken.

@@ -1,0 +1,113 @@
+-- verify 0013_persons: who counts as whom, the gate, and what is done with registered tables are as migrated and grant nothing else.
+-- Reads the catalogue only. Raises TV020 and says what differs. A body is known by the SHA-256 of its text.
+
+DO $$
+DECLARE
+    wrong text;
+BEGIN
+    WITH expected (name, definer, body, callers) AS (VALUES
+        ('vault.is_one_person(name, name)', false, '3e875846cc7e4674',
+         ''),
+        ('vault.masked_tables()', false, '66ab736ec376c652',
+         ''),
+        ('vault.own_request(uuid)', true, 'd8b854bb9d1de656',
+         'tokenvault_operator, tokenvault_recoverer'),
+        ('vault.register_masked_column(text, text, text)', true, 'a8d386e9f0b7a812',
+         'tokenvault_operator'),
+        ('vault.request_standing(uuid)', false, '0bad2454726cc835',
+         ''),
+        ('vault.require_releasable(uuid, text)', false, 'fc29591d26575c1a',
+         ''),
+        ('vault.require_rotation(uuid, text)', false, '9b500f4083c98863',
+         ''),
+        ('vault.require_trusted_table(text)', false, '8d716eb14ee5da80',
+         '')
+    ), actual AS (
+        SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
+               function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,
+               function.proconfig AS settings,
+               left(encode(sha256(convert_to(function.prosrc, 'UTF8')), 'hex'), 16) AS body,
+               CASE WHEN function.proacl IS NULL THEN 'PUBLIC' ELSE coalesce((
+                   SELECT string_agg(coalesce(role.rolname, 'PUBLIC'), ', '
+                                     ORDER BY coalesce(role.rolname, 'PUBLIC') COLLATE "C")
+                   FROM aclexplode(function.proacl) AS entry
+                   LEFT JOIN pg_catalog.pg_roles AS role ON role.oid = entry.grantee
+                   WHERE entry.grantee <> function.proowner
+               ), '') END AS callers
+        FROM pg_catalog.pg_proc AS function
+        JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = function.pronamespace
+    )
+    SELECT string_agg(CASE
+        WHEN actual.name IS NULL THEN expected.name || ' is missing'
+        WHEN actual.owner <> 'tokenvault_owner' THEN expected.name || ' belongs to ' || actual.owner
+        WHEN actual.definer <> expected.definer THEN expected.name || ' runs as someone else'
+        WHEN actual.definer AND 'search_path=pg_catalog, pg_temp' <> ALL (coalesce(actual.settings, '{}'))
+            THEN expected.name || ' has no pinned search_path'
+        WHEN actual.body <> expected.body THEN expected.name || ' has another body: ' || actual.body
+        WHEN actual.callers <> expected.callers
+            THEN expected.name || ' may be called by ' || coalesce(nullif(actual.callers, ''), 'nobody')
+        END, '; ' ORDER BY expected.name)
+    INTO wrong
+    FROM expected
+    LEFT JOIN actual ON actual.name = expected.name;
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION 'not as migrated: %', wrong USING ERRCODE = 'TV020';
+    END IF;
+END;
+$$;
+
+
+DO $$
+DECLARE
+    wrong text;
+BEGIN
+    WITH expected (name, columns, privileges) AS (VALUES
+        ('vault.recovery_request',
+         'r id uuid!, kind text!, requester name!, reason text!, ticket text, created_at timestamp with time '
+         'zone!, expires_at timestamp with time zone!, xid xid8!, item_count integer!, approvals_needed '
+         'integer!, break_glass boolean!, audit_sequence bigint, audit_head bytea, requester_id oid',
+         '')
+    ), actual AS (
+        SELECT format('%s.%s', namespace.nspname, class.relname) AS name, pg_get_userbyid(class.relowner) AS owner,
+               class.relkind::text || ' ' || (
+                   SELECT string_agg(format('%s %s%s', attribute.attname,
+                                            format_type(attribute.atttypid, attribute.atttypmod),
+                                            CASE WHEN attribute.attnotnull THEN '!' ELSE '' END),
+                                     ', ' ORDER BY attribute.attnum)
+                   FROM pg_catalog.pg_attribute AS attribute
+                   WHERE attribute.attrelid = class.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped
+               ) AS columns,
+               coalesce((
+                   SELECT string_agg(held.privilege, ', ' ORDER BY held.privilege COLLATE "C")
+                   FROM (
+                       SELECT format('%s %s%s', coalesce(role.rolname, 'PUBLIC'), entry.privilege_type, granted.suffix)
+                       FROM (
+                           SELECT class.relacl AS list, '' AS suffix
+                           UNION ALL
+                           SELECT attribute.attacl, format('(%s)', attribute.attname)
+                           FROM pg_catalog.pg_attribute AS attribute
+                           WHERE attribute.attrelid = class.oid
+                       ) AS granted
+                       CROSS JOIN LATERAL aclexplode(granted.list) AS entry
+                       LEFT JOIN pg_catalog.pg_roles AS role ON role.oid = entry.grantee
+                       WHERE entry.grantee <> class.relowner
+                   ) AS held (privilege)
+               ), '') AS privileges
+        FROM pg_catalog.pg_class AS class
+        JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+    )
+    SELECT string_agg(CASE
+        WHEN actual.name IS NULL THEN expected.name || ' is missing'
+        WHEN actual.owner <> 'tokenvault_owner' THEN expected.name || ' belongs to ' || actual.owner
+        WHEN actual.columns <> expected.columns THEN expected.name || ' has the columns ' || actual.columns
+        WHEN actual.privileges <> expected.privileges
+            THEN expected.name || ' grants ' || coalesce(nullif(actual.privileges, ''), 'nothing')
+        END, '; ' ORDER BY expected.name)
+    INTO wrong
+    FROM expected
+    LEFT JOIN actual ON actual.name = expected.name;
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION 'not as migrated: %', wrong USING ERRCODE = 'TV020';
+    END IF;
+END;
+$$;
