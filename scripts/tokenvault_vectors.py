@@ -18,6 +18,7 @@ VERSION = 3
 TOKENS = "Tests/TokenizationTests/Vectors/tokens.json"
 FORMATS = "Tests/TokenizationTests/Vectors/formats.json"
 INGEST_KEYRING = "Tests/TokenizationTests/Vectors/ingest-vector.json"
+CHECKPOINT_KEY = "Tests/TokenizationTests/Vectors/checkpoint-vector.json"
 RECOVERY_KEYRING = "Tests/TokenizationTests/Vectors/recovery-vector.json"
 PASSPHRASE = "vector passphrase"
 
@@ -190,9 +191,7 @@ def format_files() -> dict[str, str]:
     bits = formats.token_bytes(TOKEN_KEY, VERSION, "ip", formats.normalise("ip", value))
     value_nonce = hashlib.sha256(b"vector value nonce").digest()[:24]
     record, record_id = b'{"user_id": 1}', hashlib.sha256(b"vector record id").digest()[:16]
-    event = {"sequence": 7, "id": record_id, "microseconds": 1_700_000_000_123_456, "actor": "ada", "address": None,
-             "action": "recover.request", "object": "ip_v1_00", "reason": "because \u00e9", "ticket": "", "outcome": None}
-    leaf, head = formats.next_head(bytes(range(32)), event)
+    log, checkpoint_key = audit_log(created)
     document = {
         "passphrase": PASSPHRASE,
         "token_key_id": formats.token_key_id(TOKEN_KEY, VERSION).hex(),
@@ -210,9 +209,53 @@ def format_files() -> dict[str, str]:
             "id": record_id.hex(), "plaintext": record.hex(),
             "sealed": formats.seal(
                 record, formats.fields("tokenvault/quarantined/1", record_id, data_key_id), data_key, value_nonce).hex()},
-        "event": {"leaf": leaf.hex(), "head": head.hex()},
+        "log": log,
     }
-    return {INGEST_KEYRING: ingest, RECOVERY_KEYRING: recovery, FORMATS: json.dumps(document, indent=2) + "\n"}
+    return {INGEST_KEYRING: ingest, RECOVERY_KEYRING: recovery, CHECKPOINT_KEY: checkpoint_key, FORMATS: json.dumps(document, indent=2) + "\n"}
+
+
+# What an audit event's fields may hold: nothing, an empty text, any text.
+EVENTS = [
+    # actor, address, action, object, reason, ticket, outcome
+    ("ada", None, "recover.request", "ip_v1_00", "because \u00e9", "", None),
+    ("ada", "192.0.2.1", "recover.request", None, None, None, None),
+    ("bob", "2001:db8::1", "policy.set", "ip", None, None, '{"approvals": {"new": 1, "old": 0}}'),
+    ("nightly", None, "ingest", "", "", "", ""),
+    ("olga", None, "recover.break-glass", "ip_v1_01", "line\nbreak, tab\t, \U0001f511", "T-1", None),
+    ("olga", None, "recover.outcome", "id", None, None, "opened 1"),
+    ("x" * 63, None, "keys.add", "token-v2", "r" * 1024, "t" * 128, None),
+]
+CHECKPOINT_SIZE = 5
+
+
+def audit_log(created: str) -> tuple[dict, str]:
+    """A whole log with its chain, the tree's root at each size, and a signed checkpoint; and the key that signed it."""
+    name, seed = "example.org/vector-audit", hashlib.sha256(b"vector checkpoint key").digest()
+    public = bytes(nacl.signing.SigningKey(seed).verify_key)
+    key_hash = hashlib.sha256(name.encode() + b"\n\1" + public).digest()[:4]
+    verifier = f"{name}+{key_hash.hex()}+{base64_text(bytes([1]) + public)}"
+    head, leaves, events = bytes(32), [], []
+    columns = ("actor", "address", "action", "object", "reason", "ticket", "outcome")
+    for sequence, values in enumerate(EVENTS, 1):
+        event = {"sequence": sequence, "id": hashlib.sha256(b"vector event %d" % sequence).digest()[:16],
+                 "microseconds": 1_700_000_000_123_456 + sequence} | dict(zip(columns, values))
+        leaf, head = formats.next_head(head, event)
+        leaves.append(leaf)
+        events.append(event | {"id": event["id"].hex(), "leaf": leaf.hex(), "head": head.hex()})
+    roots = [formats.merkle_root(leaves[:size]) for size in range(len(leaves) + 1)]
+    body = formats.checkpoint_body(name, CHECKPOINT_SIZE, roots[CHECKPOINT_SIZE])
+    note = formats.sign_checkpoint(body, name, seed)
+    if formats.open_checkpoint(note, verifier) != (name, CHECKPOINT_SIZE, roots[CHECKPOINT_SIZE]):
+        sys.exit("error: the checkpoint's vector does not open")
+    key = keyring([
+        '  "format": "tokenvault-checkpoint-key"',
+        '  "version": 1',
+        f'  "name": "{name}"',
+        f'  "created": "{created}"',
+        f'  "seed": "{base64_text(seed)}"',
+        f'  "public_key": "{base64_text(public)}"',
+    ])
+    return {"events": events, "roots": [root.hex() for root in roots], "verifier": verifier, "checkpoint": note.decode()}, key
 
 
 def write(check: bool) -> None:

@@ -214,6 +214,76 @@ struct ApprovalTests {
         #expect(hook.said().contains(#""event":"request""#))
     }
 
+    @Test("The hook gets one line, with the members of docs/FORMATS.md in their order, also for a quarantined record")
+    func hookFormat() throws {
+        try reset()
+        try policy("--approvals", "1")
+        let text = try String(contentsOfFile: Repository.path("docs/FORMATS.md"), encoding: .utf8)
+        let example = try #require(
+            text.split(separator: "Notices to `notify_command`").last?.split(separator: "\n\n")
+                .first { $0.hasPrefix("    {") })
+        func members(_ json: Substring) -> [String] {
+            json.matches(of: #/"([a-z_]+)": ?[^,}]/#).map { String($0.1) }.filter {
+                !["device_id", "ip", "quarantine"].contains($0)
+            }
+        }
+        let hook = try makeHook("hook-format")
+        let asked = try recover(
+            ["--reason", "say \"hi\",\\ \u{E9}\u{1F511}", "--ticket", "T-1", token, token], hook: hook.command)
+        #expect(asked.status == 75)
+        let bad = try vault.file("bad.ndjson", "{\"user_id\": \"a\", \"ip\": \"1.2.3.4/8\"}\n")
+        _ = try vault.tokenvault("vault_ingest", ["ingest", bad])
+        try vault.tokenvault("vault_operator", ["policy", "set", "--domain", "quarantine", "--approvals", "1"])
+            .succeeded()
+        let record = try vault.query("SELECT id FROM vault.quarantine LIMIT 1")
+        let shown = try vault.tokenvault(
+            "vault_operator", ["quarantine", "show", "--reason", "r", "--ticket", "T-2", record],
+            environment: ["TOKENVAULT_NOTIFY_COMMAND": hook.command])
+        #expect(shown.status == 75, "\(shown.standardError)")
+
+        let lines = hook.said().split(separator: "\n").filter { $0.hasPrefix("{") }
+        try #require(lines.count == 2, "\(hook.said())")
+        for line in lines { #expect(members(line) == members(example)) }
+        struct Notice: Decodable {
+            let event, request, requester, actor, kind, reason, lapses: String
+            let values, approvals, approvals_needed: Int
+            let domains: [String: Int]
+            let ticket: String?
+        }
+        let notices = try lines.map { try JSONDecoder().decode(Notice.self, from: Data($0.utf8)) }
+        #expect(notices.map(\.event) == ["request", "request"])
+        #expect(notices.map(\.kind) == ["tokens", "quarantine"])
+        #expect(notices[0].reason == "say \"hi\",\\ \u{E9}\u{1F511}" && notices[0].ticket == "T-1")
+        #expect(notices[0].domains == ["ip": 2] && notices[0].values == 2 && notices[0].approvals_needed == 1)
+        #expect(notices[1].domains == ["quarantine": 1] && notices[1].requester == "vault_operator")
+        #expect(notices[0].lapses.wholeMatch(of: #/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/#) != nil)
+        let id = try request(in: asked)
+        #expect(notices[0].request == id)
+    }
+
+    @Test("What a hook leaves running holds neither the command nor whoever reads its outputs to their end")
+    func hookInBackground() throws {
+        try reset()
+        let hook = try makeHook("hook-background", then: "sleep 60 &")
+        let began = ContinuousClock.now
+        let recovered = try recover(why + [token], hook: hook.command).succeeded()
+        #expect(ContinuousClock.now - began < .seconds(20))
+        #expect(recovered.standardOutput == "\(token)\t\(value)\n" && !recovered.standardError.contains("warning"))
+    }
+
+    @Test("A decision stands whatever its hook does")
+    func hookOfDecision() throws {
+        try reset()
+        try policy("--approvals", "1")
+        let id = try request(in: recover(why + [token]))
+        let hook = try makeHook("hook-decision", then: "exit 3")
+        let decided = try vault.tokenvault(
+            "vault_approver", ["approvals", "approve", id], environment: ["TOKENVAULT_NOTIFY_COMMAND": hook.command]
+        ).succeeded()
+        #expect(decided.standardError.contains("warning: notify_command ended with exit code 3"))
+        #expect(try recover(["--request", id]).succeeded().standardOutput == "\(token)\t\(value)\n")
+    }
+
     @Test(
         "A hook that cannot be started is a warning", arguments: ["/nowhere/at/all", "relative", "/bin/sh 'open", "  "])
     func noHook(command: String) throws {

@@ -56,6 +56,68 @@ struct SecondImplementationTests {
         let held = try formats(
             ["verify-audit", "--database", auditor, "--checkpoint", checkpoint, "--checkpoint-key", verifier])
         #expect(held.hasPrefix("\(Int(ours.prefix { $0.isNumber })! + 1) of "))
+
+        // A log rewritten whole, with its head: the chain holds, and the checkpoint tells.
+        _ = try vault.query(
+            """
+            ALTER TABLE audit.event DISABLE TRIGGER ALL; ALTER TABLE audit.head DISABLE TRIGGER ALL;
+            DELETE FROM audit.event; UPDATE audit.head SET sequence = 0, head = decode(repeat('00', 32), 'hex');
+            SELECT audit.append('test', n::text, NULL, NULL, NULL) FROM generate_series(1, \(Int(ours.prefix { $0.isNumber })!)) AS n
+            """)
+        #expect(try formats(["verify-audit", "--database", auditor]).contains("events verify"))
+        #expect(throws: (any Error).self) {
+            try formats([
+                "verify-audit", "--database", auditor, "--checkpoint", checkpoint, "--checkpoint-key", verifier,
+            ])
+        }
+    }
+
+    @Test("wrote a log and a checkpoint that this program verifies, event by event, and holds to each other")
+    func log() throws {
+        struct Document: Decodable {
+            struct Event: Decodable {
+                let sequence, microseconds: Int
+                let id, actor, action, leaf, head: String
+                let address, object, reason, ticket, outcome: String?
+            }
+            struct Log: Decodable {
+                let events: [Event]
+                let verifier, checkpoint: String
+            }
+            let log: Log
+        }
+        let log = try JSONDecoder().decode(
+            Document.self,
+            from: Data(contentsOf: URL(filePath: Repository.path("Tests/TokenizationTests/Vectors/formats.json")))
+        ).log
+        let vault = try LiveVault("second_log", makeKeys: false)
+        defer { vault.remove() }
+        func quote(_ text: String?) -> String { text.map { "'" + $0.replacing("'", with: "''") + "'" } ?? "NULL" }
+        let rows = log.events.map { event in
+            let texts = [
+                event.actor, event.address, event.action, event.object, event.reason, event.ticket, event.outcome,
+            ]
+            return
+                "(\(event.sequence), '\(event.id)', timestamptz 'epoch' + \(event.microseconds) * interval '1 microsecond', "
+                + texts.map(quote).joined(separator: ", ") + ", '\\x\(event.leaf)', '\\x\(event.head)')"
+        }
+        _ = try vault.query(
+            """
+            INSERT INTO audit.event VALUES \(rows.joined(separator: ", "));
+            UPDATE audit.head SET sequence = \(log.events.count), head = '\\x\(log.events.last!.head)';
+            """)
+        let note = try vault.file("checkpoint", log.checkpoint)
+        let arguments = [
+            "audit", "verify", "--checkpoint", note, "--checkpoint-key", try vault.file("key", log.verifier),
+        ]
+        let verified = try vault.tokenvault("vault_auditor", arguments).succeeded()
+        #expect(verified.standardOutput.hasPrefix("7 of 7 events verify"))
+        _ = try vault.query("ALTER TABLE audit.event DISABLE TRIGGER ALL")
+        for change in ["ticket = NULL WHERE sequence = 4", "reason = reason || ' ' WHERE sequence = 5"] {
+            _ = try vault.query("UPDATE audit.event SET \(change)")
+            #expect(try vault.tokenvault("vault_auditor", arguments).status == 65)
+            _ = try vault.query("UPDATE audit.event SET ticket = '' WHERE sequence = 4")
+        }
     }
 
     @Test("writes the vectors that stand in the repository")

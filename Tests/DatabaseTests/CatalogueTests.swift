@@ -87,6 +87,22 @@ struct CatalogueTests {
         }
     }
 
+    @Test("No function asks the clock of the transaction, which stands still in one held open")
+    func clock() throws {
+        let vault = try Self.shared.get()
+        let asking = """
+            SELECT function.oid::regprocedure FROM pg_proc AS function
+            WHERE function.pronamespace IN ('vault'::regnamespace, 'audit'::regnamespace)
+              AND regexp_replace(function.prosrc, '--[^\\n]*', '', 'g')
+                  ~* '\\m(now *\\(|current_(time|date)|local(time|date)|(transaction|statement)_timestamp|timeofday)'
+            """
+        #expect(try vault.psql("postgres", asking) == "")
+        // The search finds one when there is one.
+        try vault.psql("postgres", "CREATE FUNCTION vault.late() RETURNS timestamptz LANGUAGE sql AS 'SELECT now()'")
+        #expect(try vault.psql("postgres", asking) == "vault.late()")
+        try vault.psql("postgres", "DROP FUNCTION vault.late()")
+    }
+
     @Test("A verify script fails when something is broken, and names it", arguments: Breakage.all)
     func verifyFails(_ breakage: Breakage) throws {
         let vault = try Self.shared.get()

@@ -109,21 +109,69 @@ struct ErasingTests {
         defer { house.vault.remove() }
         let token = try house.token(Household.alone)
         #expect(try house.places(of: token) == ["public.user_logins", "vault.original"])
+        let (sealed, seal) = (
+            try house.vault.query(
+                "SELECT encode(sealed, 'hex') FROM vault.original WHERE token = '\(token.suffix(32))'"),
+            try house.vault.query("SELECT encode(sealed, 'hex') FROM vault.data_key_seal LIMIT 1")
+        )
+        #expect(sealed.count > 100 && seal.count > 100)
         try house.erase(["--masked-rows", "delete"], user: "alice").succeeded()
         #expect(try house.places(of: token) == ["audit.event", "vault.erased_token"])
 
         _ = try house.vault.query("CHECKPOINT")
         #expect(try house.relationsOnDisk(holding: token).contains("vault.original"), "the search finds nothing at all")
+        let rest = try house.vault.query("SELECT string_agg(token::text, ' ') FROM vault.original").split(
+            separator: " ")
+        let domains = try house.vault.query(
+            "SELECT string_agg(domain || '_v1_' || replace(token::text, '-', ''), E'\\n') FROM vault.original")
+        try house.erase(["--from", try house.vault.file("rest", domains), "--shared", "erase"]).succeeded()
+        #expect(rest.count == 6)
+        #expect(try house.count("SELECT count(*) FROM vault.data_key_seal") == 0)
 
-        // On the disk as well: rewrite what held it, as the runbook says.
-        for table in [
-            "public.user_logins", "vault.original", "vault.erasure_item", "vault.token_successor",
-            "vault.rotation_pair",
-            "pg_catalog.pg_statistic",
-        ] { _ = try house.vault.query("VACUUM (FULL, ANALYZE) \(table)") }
+        // On the disk as well: rewrite what held it, as the runbook says, and in its words.
+        _ = try house.vault.query("CHECKPOINT")
+        #expect(try house.relationsOnDisk(holding: [Household.bytes(sealed)]) == ["vault.original"])
+        #expect(try house.relationsOnDisk(holding: [Household.bytes(seal)]) == ["vault.data_key_seal"])
+        let rewrites = try Household.runbookRewrites()
+        #expect(rewrites.count >= 6)
+        for rewrite in rewrites { _ = try house.vault.query(rewrite) }
         _ = try house.vault.query("CHECKPOINT")
         let names = try house.relationsOnDisk(holding: token)
         #expect(names == ["audit.event", "vault.erased_token", "vault.erased_token_pkey"])
+        for gone in [sealed, seal] {
+            #expect(try house.relationsOnDisk(holding: [Household.bytes(gone), Data(gone.utf8)]).isEmpty)
+        }
+        let value = Data(Household.alone.utf8)
+        #expect(try house.relationsOnDisk(holding: [value]).isEmpty)
+    }
+
+    @Test(
+        "while a request for the value waits: the approval is worth nothing afterwards, unless the value comes in again"
+    )
+    func openRequest() throws {
+        let house = try Household("erase_request")
+        defer { house.vault.remove() }
+        let token = try house.token(Household.alone)
+        try house.vault.tokenvault("vault_operator", ["policy", "set", "--domain", "ip", "--approvals", "1"])
+            .succeeded()
+        let asked = try house.vault.tokenvault(
+            "vault_recoverer", ["recover", "--reason", "r", "--ticket", "T-1", "--json", token])
+        let id = try #require(asked.standardOutput.firstMatch(of: #/"request":"([0-9a-f]{32})"/#)).1
+        try house.vault.tokenvault("vault_approver", ["approvals", "approve", String(id)]).succeeded()
+        let report = try house.erase([token]).succeeded()
+        #expect(report.standardOutput.contains("requests to recover: 1 of them"))
+        let finished = try house.vault.tokenvault("vault_recoverer", ["recover", "--json", "--request", String(id)])
+        #expect(finished.status == 1)
+        #expect(finished.standardOutput == "{\"token\":\"\(token)\",\"value\":null,\"state\":\"erased\"}\n")
+        #expect(!finished.standardError.contains(Household.alone))
+        // The data keys that the request still names open nothing either.
+        #expect(
+            try house.vault.cluster.psql(
+                user: "vault_recoverer", database: house.vault.database,
+                "SELECT count(*) FROM vault.release('\(id)', 0, 9) WHERE sealed IS NOT NULL") == "0")
+        try house.ingest("again", [Household.record("dave", Household.alone, "PHONE-D")])
+        let back = try house.vault.tokenvault("vault_recoverer", ["recover", "--request", String(id)]).succeeded()
+        #expect(back.standardOutput == "\(token)\t\(Household.alone)\n")
     }
 
     @Test("says until when backups hold it, from the configuration, and what it does not know")

@@ -80,17 +80,18 @@ struct Household {
     /// The relations of this database whose files hold the token's bytes, or its hex digits.
     func relationsOnDisk(holding token: String) throws -> Set<String> {
         let hex = String(token.suffix(32))
-        let digits = Array(hex)
-        let bytes = Data(
-            stride(from: 0, to: 32, by: 2).compactMap { UInt8(String(digits[$0...($0 + 1)]), radix: 16) })
+        return try relationsOnDisk(holding: [Self.bytes(hex), Data(hex.utf8)])
+    }
+
+    /// The relations of this database whose files hold one of these.
+    func relationsOnDisk(holding wanted: [Data]) throws -> Set<String> {
         let folder = URL(
             filePath: try vault.query(
                 "SELECT current_setting('data_directory') || '/base/' || oid FROM pg_database WHERE datname = current_database()"
             ))
         var names: Set<String> = []
         for file in try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil) {
-            guard let content = try? Data(contentsOf: file),
-                content.range(of: bytes) != nil || content.range(of: Data(hex.utf8)) != nil
+            guard let content = try? Data(contentsOf: file), wanted.contains(where: { content.range(of: $0) != nil })
             else { continue }
             let node = file.lastPathComponent.prefix { $0.isNumber }
             names.insert(
@@ -99,6 +100,19 @@ struct Household {
                 ))
         }
         return names
+    }
+
+    static func bytes(_ hex: String) -> Data {
+        let digits = Array(hex)
+        return Data(
+            stride(from: 0, to: digits.count, by: 2).compactMap { UInt8(String(digits[$0...($0 + 1)]), radix: 16) })
+    }
+
+    /// What the runbook says to rewrite after an erasure.
+    static func runbookRewrites() throws -> [String] {
+        let text = try String(contentsOfFile: Repository.path("docs/RUNBOOK.md"), encoding: .utf8)
+        let section = text.split(separator: "## A person asks for erasure").last?.split(separator: "\n## ").first ?? ""
+        return section.split(separator: "\n").filter { $0.hasPrefix("    VACUUM ") }.map(String.init)
     }
 
     /// Rows hold no token that neither has an original nor was erased; and every original opens.

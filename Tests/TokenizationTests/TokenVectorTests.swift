@@ -125,6 +125,48 @@ struct FormatVectorTests {
     }
 }
 
+/// The log of Vectors/formats.json and the key file: section 8.
+@Suite("The second implementation's log and checkpoint")
+struct CheckpointVectorTests {
+    struct Document: Decodable {
+        struct Event: Decodable { let leaf, head: String }
+        struct Log: Decodable {
+            let events: [Event]
+            let roots: [String]
+            let verifier, checkpoint: String
+        }
+        let log: Log
+    }
+
+    @Test("have this program's chain, and its root at every size")
+    func roots() throws {
+        let log = try vectorFile("formats.json", as: Document.self).log
+        #expect(log.events.count == 7 && log.roots.count == 8)
+        var tree = MerkleTree()
+        var head = [UInt8](repeating: 0, count: 32)
+        #expect(Hex.encode(tree.root()) == log.roots[0])
+        for (event, root) in zip(log.events, log.roots.dropFirst()) {
+            let leaf = try #require(Hex.decode(event.leaf))
+            head = SHA256.hash([2] + head + leaf)
+            tree.append(leaf: leaf)
+            #expect(Hex.encode(head) == event.head)
+            #expect(Hex.encode(tree.root()) == root)
+        }
+    }
+
+    @Test("open with the published key, and are what the key file signs")
+    func checkpoint() throws {
+        let log = try vectorFile("formats.json", as: Document.self).log
+        let verifier = try #require(CheckpointVerifier(log.verifier))
+        let expected = Checkpoint(
+            origin: "example.org/vector-audit", size: 5, root: try #require(Hex.decode(log.roots[5])))
+        #expect(try Checkpoint.open(Array(log.checkpoint.utf8), key: verifier) == expected)
+        let key = try CheckpointKey.load(path: try VectorFolder.shared.get().path("checkpoint-vector.json"))
+        #expect(key.verifier == verifier)
+        #expect(key.sign(expected) == log.checkpoint)
+    }
+}
+
 /// Copies of the keyring vectors with the mode that keyrings need; a checkout cannot keep it.
 final class VectorFolder: Sendable {
     static let shared = Result { try VectorFolder() }
@@ -133,7 +175,7 @@ final class VectorFolder: Sendable {
 
     private init() throws {
         folder = try Repository.temporaryFolder("vectors")
-        for name in ["ingest-vector.json", "recovery-vector.json"] {
+        for name in ["ingest-vector.json", "recovery-vector.json", "checkpoint-vector.json"] {
             let copy = folder.appending(path: name)
             try FileManager.default.copyItem(
                 atPath: Repository.path("Tests/TokenizationTests/Vectors/\(name)"), toPath: copy.path)

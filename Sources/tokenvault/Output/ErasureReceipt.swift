@@ -63,8 +63,12 @@ struct ErasureReceipt {
         } else {
             held.append("backups: unknown until when; set backup_retention_days (TOKENVAULT_BACKUP_RETENTION_DAYS)")
         }
-        held.append("WAL archives and replicas: as long as yours keep them; a backup holds the seals that open it, too")
-        held.append("dead rows of this database: until VACUUM (docs/RUNBOOK.md, a person asks for erasure)")
+        held.append(
+            "WAL, its archives, and replicas: as long as yours keep them; like a backup, they hold the seals that open it, too"
+        )
+        held.append(
+            "this database's files: dead rows, until VACUUM FULL rewrites the tables (docs/RUNBOOK.md, a person asks for erasure)"
+        )
         held.append("messages still in the queue and files not yet read: what they bring is stored as new")
         let quarantined = report.remains["quarantine", default: 0]
         if quarantined > 0 {
