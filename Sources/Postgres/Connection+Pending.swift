@@ -24,13 +24,13 @@ extension Connection {
     package mutating func send(_ statement: Statement) throws(PostgresError) -> PendingStatement {
         guard !statement.hasNULInText else { throw .nulInText(during: statement.purpose.description) }
         let deadline = Deadline(patience)
-        guard isOpen else { throw .connectionLost(during: statement.purpose.description) }
-        if awaitedAnswer != nil { try unsafe PQclear(answer(statement.purpose, deadline)) }
+        guard isOpen else { throw lost(during: statement.purpose) }
+        try dropUnreceived(statement.purpose, deadline)
         let sent = unsafe statement.withCParameters { count, types, values, lengths, formats in
             unsafe PQsendQueryParams(
                 handle, statement.sqlCString, count, types, values, lengths, formats, Self.binary)
         }
-        guard sent == 1 else { throw .connectionLost(during: statement.purpose.description) }
+        guard sent == 1 else { throw lost(during: statement.purpose) }
         let pending = PendingStatement(statement.purpose)
         awaitedAnswer = pending.number
         try flush(statement.purpose, deadline)
@@ -43,8 +43,13 @@ extension Connection {
     ///   the statement was sent on another one: what comes next is never taken for its answer.
     package mutating func receive(_ pending: consuming PendingStatement) throws(PostgresError) -> Rows {
         let purpose = pending.purpose
-        guard isOpen else { throw .connectionLost(during: purpose.description) }
+        guard isOpen else { throw lost(during: purpose) }
         guard awaitedAnswer == pending.number else { throw .answerDropped(during: purpose.description) }
         return try unsafe adopt(answer(purpose, Deadline(patience)), of: purpose)
+    }
+
+    /// Waits for the answer of a statement that was sent and never received, and forgets it.
+    mutating func dropUnreceived(_ purpose: StaticString, _ deadline: Deadline) throws(PostgresError) {
+        if awaitedAnswer != nil { try unsafe PQclear(answer(purpose, deadline)) }
     }
 }

@@ -21,12 +21,20 @@ internal import Glibc
     /// The statement that was sent by ``send(_:)`` and whose answer was not received yet.
     var awaitedAnswer: UInt64?
 
+    /// SQLSTATE of what the server said unasked before it hung up, as a C string. On the heap, because libpq keeps its address.
+    private let lastWord: UnsafeMutablePointer<CChar>
+
     private init(adopting handle: OpaquePointer, patience: Patience) {
         unsafe self.handle = handle
         self.patience = patience
+        unsafe lastWord = .allocate(capacity: 6)
+        unsafe lastWord.initialize(repeating: 0, count: 6)
     }
 
-    deinit { unsafe PQfinish(handle) }
+    deinit {
+        unsafe PQfinish(handle)
+        unsafe lastWord.deallocate()
+    }
 
     /// Connects, waiting at most `connect_timeout` seconds if `conninfo` sets one.
     ///
@@ -45,7 +53,7 @@ internal import Glibc
         // Adopt first: every throw below closes it.
         let connection = unsafe Connection(adopting: handle, patience: patience)
         guard connection.isOpen else { throw .unreachable(serverMessage: connection.serverMessage) }
-        unsafe tv_silence_notices(handle)
+        unsafe tv_silence_notices(handle, connection.lastWord)
         guard unsafe PQsetClientEncoding(handle, "UTF8") == 0, unsafe PQsetnonblocking(handle, 1) == 0 else {
             throw .connectionLost(during: "connecting")
         }
@@ -93,7 +101,7 @@ internal import Glibc
                 let bytes = unsafe buffer.assumingMemoryBound(to: CChar.self)
                 return unsafe PQputCopyData(handle, bytes.baseAddress?.advanced(by: chunk), Int32(size))
             }
-            guard sent == 1 else { throw .connectionLost(during: statement.purpose.description) }
+            guard sent == 1 else { throw lost(during: statement.purpose) }
             try flush(statement.purpose, deadline)
         }
         _ = try unsafe adopt(exchange(statement.purpose) { unsafe PQputCopyEnd($0, nil) }, of: statement.purpose)
@@ -120,11 +128,11 @@ internal import Glibc
     private mutating func exchange(
         _ purpose: StaticString, _ send: (OpaquePointer) -> Int32
     ) throws(PostgresError) -> OpaquePointer? {
-        guard isOpen else { throw .connectionLost(during: purpose.description) }
-        if awaitedAnswer != nil { try unsafe PQclear(answer(purpose, Deadline(patience))) }
+        guard isOpen else { throw lost(during: purpose) }
+        try dropUnreceived(purpose, Deadline(patience))
         let deadline = Deadline(patience)
         guard unsafe send(handle) == 1 else {
-            throw isOpen ? .outOfMemory(during: purpose.description) : .connectionLost(during: purpose.description)
+            throw isOpen ? .outOfMemory(during: purpose.description) : lost(during: purpose)
         }
         return try unsafe answer(purpose, deadline)
     }
@@ -189,7 +197,7 @@ internal import Glibc
 
     func adopt(_ result: OpaquePointer?, of purpose: StaticString) throws(PostgresError) -> Rows {
         guard let result = unsafe result else {
-            throw isOpen ? .outOfMemory(during: purpose.description) : .connectionLost(during: purpose.description)
+            throw isOpen ? .outOfMemory(during: purpose.description) : lost(during: purpose)
         }
         let rows = unsafe Rows(adopting: result)
         guard rows.succeeded else { throw failure(of: purpose, rows) }
@@ -200,7 +208,13 @@ internal import Glibc
         let failure = rows.failure(of: purpose)
         // The server's last word before it hangs up may be a time-out: that is another thing than a lost connection.
         let isLastWord = failure.state.map { $0.isVaultsOwn || $0.endsSession } ?? false
-        return isOpen || isLastWord ? failure : .connectionLost(during: purpose.description)
+        return isOpen || isLastWord ? failure : lost(during: purpose)
+    }
+
+    func lost(during purpose: StaticString) -> PostgresError {
+        let state = SQLState(code: unsafe String(cString: lastWord))
+        guard state.endsSession else { return .connectionLost(during: purpose.description) }
+        return .refused(purpose.description, state: state, constraint: nil, message: "", hint: nil)
     }
 }
 

@@ -79,7 +79,7 @@ extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
         case .notCommitted:
             "PostgreSQL rolled back at COMMIT because an earlier statement had failed; nothing was stored"
         case .commitUnknown:
-            "the connection broke while a commit was under way; its outcome is unknown, so the work is driven again"
+            "the connection to PostgreSQL broke while a commit was under way, and its outcome is unknown; run again when the server is back: what is stored already is recognised"
         case .outOfMemory(let purpose):
             "libpq ran out of memory while \(purpose)"
         case .answerDropped(let purpose):

@@ -13,6 +13,10 @@ extension Connection {
     /// - Throws: ``PostgresError/notCommitted`` when the server rolled back instead,
     ///   ``PostgresError/commitUnknown`` when the connection broke before the answer.
     package mutating func commit() throws(PostgresError) -> Committed {
+        // While a statement is under way a transaction is neither open nor failed.
+        do { try dropUnreceived("committing", Deadline(patience)) } catch {
+            throw error.needsReconnect ? .commitUnknown : error
+        }
         let wasOpen = isInTransaction
         let outcome: Rows
         do {

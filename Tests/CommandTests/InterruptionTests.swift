@@ -60,6 +60,89 @@ struct InterruptionTests {
         #expect(!log.contains("invalid frontend message type"))
     }
 
+    @Test("ends with 75 within 10 s wherever the signal finds it: connecting, waiting for input, its reader gone")
+    func everywhere() throws {
+        let vault = try LiveVault("interrupted_waits")
+        defer { vault.remove() }
+        let proxy = try DatabaseProxy(to: vault.cluster)
+        defer { proxy.stop() }
+        let file = try vault.file("logins.ndjson", try LiveVault.records(20_000))
+        func end(_ run: RunningCommand, by number: Int32, _ context: String) {
+            let start = ContinuousClock.now
+            run.signal(number)
+            let ended = run.wait()
+            #expect(ended.status == 75 && !ended.wasKilled, "\(context): \(ended.status) \(ended.standardError)")
+            #expect(ContinuousClock.now - start < .seconds(10), "\(context)")
+            ended.expectOneError(naming: ["stopped by a signal", "run again"], context)
+        }
+        // A database that accepts and never answers.
+        try proxy.tell("hang")
+        let connecting = try vault.command(
+            "vault_ingest", ["ingest", file], environment: proxy.environment("vault_ingest", vault)
+        ).start()
+        Thread.sleep(forTimeInterval: 1)
+        end(connecting, by: SIGTERM, "connecting")
+        try proxy.tell("pass")
+
+        // A pipe that says nothing more.
+        let pipe = vault.folder.appending(path: "pipe").path
+        #expect(unsafe mkfifo(pipe, 0o600) == 0)
+        let waiting = try vault.command("vault_ingest", ["ingest", pipe]).start()
+        while try vault.query("SELECT count(*) FROM vault.ingest_run WHERE source LIKE '%/pipe'") == "0" {
+            Thread.sleep(forTimeInterval: 0.02)
+        }
+        end(waiting, by: SIGHUP, "waiting for a pipe's writer")
+
+        // Ctrl-C takes the reader of the pipe along, and the summary cannot be written; SIGPIPE itself is nobody's end.
+        let command = vault.command("vault_ingest", ["ingest", "--batch-size", "100", file])
+        let piped = try Command(
+            "/bin/bash",
+            ["-c", "\"$0\" \"$@\" > >(:) & echo $! >&2; wait $!", command.executable] + command.arguments,
+            environment: command.environment
+        ).start()
+        while try vault.query("SELECT count(*) FROM public.user_logins") == "0" { Thread.sleep(forTimeInterval: 0.02) }
+        let shell = "\(piped.processIdentifier)"
+        let pid = try Command("/usr/bin/pgrep", ["-P", shell, "-f", command.executable]).check()
+            .split(separator: "\n").first.flatMap { Int32($0) }
+        _ = kill(try #require(pid), SIGPIPE)
+        Thread.sleep(forTimeInterval: 0.2)
+        #expect(piped.isRunning, "SIGPIPE ended the run")
+        _ = kill(try #require(pid), SIGINT)
+        let ended = piped.wait()
+        #expect(ended.status == 75, "\(ended.standardError)")
+        #expect(ended.standardError.contains("warning: cannot write to standard output"))
+        #expect(ended.standardError.contains("error: stopped by a signal"))
+        try vault.tokenvault("vault_ingest", ["ingest", file]).succeeded()
+        #expect(try vault.query("SELECT count(*), count(DISTINCT user_id) FROM public.user_logins") == "20000|20000")
+    }
+
+    @Test("at any moment from its start on: 75, or done; and nothing is lost or stored twice")
+    func anyMoment() throws {
+        let vault = try LiveVault("interrupted_any")
+        defer { vault.remove() }
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var random = SeededGenerator(seed: seed)
+        let sent = try SentRecords(6_000, seed: 31)
+        let file = try vault.file("logins.ndjson", sent.lines.joined(separator: "\n") + "\n")
+        let arguments = ["ingest", "--json", "--batch-size", "20", file]
+        var stopped = 0
+        for turn in 0..<24 {
+            let run = try vault.command("vault_ingest", arguments).start()
+            Thread.sleep(forTimeInterval: Double.random(in: 0...0.4, using: &random))
+            run.signal([SIGTERM, SIGINT, SIGHUP][turn % 3])
+            let ended = run.wait()
+            // Before `main` nobody can catch a signal; the program has then done nothing.
+            let isTooEarly = ended.wasKilled && ended.standardError.isEmpty
+            #expect(
+                [0, 3, 75].contains(ended.status) || isTooEarly, "seed \(seed): \(ended.status) \(ended.standardError)")
+            if ended.status == 75 && !ended.wasKilled { stopped += 1 }
+        }
+        #expect(stopped >= 8, "seed \(seed): only \(stopped) runs were stopped by their signal")
+        let last = try vault.tokenvault("vault_ingest", arguments)
+        #expect([0, 3].contains(last.status), "seed \(seed): \(last.standardError)")
+        try sent.expectAllStoredOnce(in: vault, seed: seed)
+    }
+
     private func closing(_ redirection: String, _ command: Command) throws -> Finished {
         try Command(
             "/bin/sh", ["-c", "exec \"$0\" \"$@\" \(redirection)", command.executable] + command.arguments,

@@ -1,0 +1,30 @@
+package import Foundation
+
+/// A file system of a few megabytes that can be filled to the last byte: scripts/small-disk.sh.
+package final class SmallDisk: Sendable {
+    /// A folder on it that a private cluster's server may write to.
+    package let space: URL
+    private let helper: HelperProcess
+
+    /// - Parameter size: as tmpfs takes it, e.g. `4m`.
+    package init(size: String) throws {
+        let folder = URL(filePath: "/tmp/tv-disk-\(UInt32.random(in: 0...UInt32.max))")
+        space = folder.appending(path: "space")
+        helper = try HelperProcess(Repository.path("scripts/small-disk.sh"), [folder.path, size])
+        guard helper.readLine() == "ready" else {
+            throw CommandFailed(
+                description: "no small disk could be mounted; that takes root, or sudo without a password")
+        }
+    }
+
+    deinit { stop() }
+
+    package func stop() { helper.stop() }
+    package func fill() throws { try tell("fill") }
+    package func free() throws { try tell("free") }
+
+    private func tell(_ command: String) throws {
+        try helper.writeLine(command)
+        guard helper.readLine() == "done" else { throw CommandFailed(description: "\(command) failed") }
+    }
+}
