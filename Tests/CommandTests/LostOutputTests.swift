@@ -36,7 +36,7 @@ struct LostOutputTests {
         let device = "device_id_v1_" + String(repeating: "0", count: 32)
         #expect(try vault.tokenvault("vault_recoverer", ["recover"] + why + [device]).status == 75)
         let request = try vault.query(
-            "SELECT replace(id::text, '-', '') FROM vault.recovery_request ORDER BY requested_at DESC LIMIT 1")
+            "SELECT replace(id::text, '-', '') FROM vault.recovery_request ORDER BY created_at DESC LIMIT 1")
         try vault.tokenvault("vault_operator", ["keys", "add", "token"]).succeeded()
         try vault.tokenvault("vault_operator", ["keys", "activate", "token-v2"]).succeeded()
 
