@@ -28,8 +28,6 @@ BEGIN
          'tokenvault_operator'),
         ('vault.require_token_version(integer, timestamp with time zone)', false, '49cd974251a20550',
          ''),
-        ('vault.retire_token_version(integer, boolean)', true, '73a04ae43e2b5851',
-         'tokenvault_operator'),
         ('vault.rotation_census()', true, '3569182788593f0c',
          'tokenvault_auditor, tokenvault_operator'),
         ('vault.rotation_extent()', true, '079516b887045971',

@@ -67,7 +67,7 @@ struct IngestCommand: ParsableCommand, StoppableCommand {
         } catch {
             failure = failure ?? error
         }
-        if isatty(STDERR_FILENO) == 1, !output.json { Messages.progress("") }
+        Messages.endProgress()
         do {
             try report(run.summary, id: run.id, elapsed: ContinuousClock.now - start)
         } catch {

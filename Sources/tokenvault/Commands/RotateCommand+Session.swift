@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Keys
 import Rotation
+import Synchronization
 import VaultCrypto
 import VaultStore
 
@@ -53,7 +54,7 @@ struct RotateSession {
         let start = ContinuousClock.now
         let summary = try run.run(kind)
         let seconds = max((ContinuousClock.now - start) / .seconds(1), 0.001)
-        if isatty(STDERR_FILENO) == 1 { Messages.progress("") }
+        Messages.endProgress()
         if let receipt = summary.receipt { Messages.note("audit receipt: \(receipt.text)") }
         for item in summary.leftAlone { Messages.warning("left alone \(Hex.encode(item.token)): \(item.reason)") }
         let output = StandardOutput()
@@ -102,6 +103,7 @@ struct RotateSession {
             line.add("data_keys", plan.dataKeys)
             line.add("seconds", plan.seconds)
             line.add("disk_bytes", plan.diskBytes)
+            line.add("wal_bytes", plan.logBytes)
             try output.line(line.text)
         } else {
             var table = Table("TO DO", "rotate \(kind.rawValue)")
@@ -112,7 +114,8 @@ struct RotateSession {
             }
             if kind == .tokenKey { table.add("tokens in rows", "\(plan.rows)") }
             table.add("time, about", "\(plan.seconds) s")
-            table.add("disk until the next VACUUM, about", "\(plan.diskBytes / 1_048_576) MiB")
+            table.add("disk until the next VACUUM, about", "\((plan.diskBytes + 1_048_575) / 1_048_576) MiB")
+            table.add("write-ahead log, about", "\((plan.logBytes + 1_048_575) / 1_048_576) MiB")
             for line in table.lines { try output.line(line) }
         }
         try output.flush()
@@ -132,6 +135,20 @@ struct RotateSession {
                 line.add("amount", entry.amount)
                 try output.line(line.text)
             }
+            for rotation in rotations {
+                var line = JSONLine()
+                line.add("rotation", Hex.encode(rotation.id))
+                line.add("kind", rotation.kind)
+                line.add("target_version", rotation.target)
+                line.add("started", rotation.started)
+                line.add("started_by", rotation.startedBy)
+                line.add("finished", rotation.finished)
+                line.add("pass", rotation.pass)
+                line.add("values", rotation.valuesDone)
+                line.add("rows", rotation.rowsDone)
+                line.add("outcome", rotation.outcome)
+                try output.line(line.text)
+            }
         } else {
             var table = Table("WHAT", "NAME", "VERSION", "AMOUNT")
             for entry in census {
@@ -141,7 +158,7 @@ struct RotateSession {
             for rotation in rotations {
                 let end =
                     rotation.finished.map { "finished \($0): \(rotation.outcome ?? "")" }
-                    ?? "unfinished, pass \(rotation.pass), values \(rotation.valuesDone), rows \(rotation.rowsDone)"
+                    ?? "unfinished, pass \(rotation.pass), values \(rotation.valuesDone), rows \(rotation.rowsDone); it runs, or `tokenvault rotate \(rotation.kind) run` goes on with it"
                 Messages.note("\(rotation.kind) begun \(rotation.started) by \(rotation.startedBy): \(end)")
             }
         }
@@ -150,9 +167,21 @@ struct RotateSession {
 
     private func verify() throws {
         var run = try openRun()
-        let report = try run.verify(kind)
+        let found = try run.verify(kind)
+        Messages.endProgress()
         let output = StandardOutput()
-        for line in report { try output.line(line) }
+        for finding in found {
+            guard options.output.json else {
+                try output.line(finding.text)
+                continue
+            }
+            var line = JSONLine()
+            line.add("check", finding.check)
+            line.add("place", finding.place)
+            line.add("amount", finding.amount)
+            line.add("text", finding.text)
+            try output.line(line.text)
+        }
         try output.flush()
     }
 
@@ -187,39 +216,48 @@ struct RotateSession {
 }
 
 /// A bar with rate and time left on a terminal; elsewhere a line of JSON a second at most.
-final class ProgressReporter: @unchecked Sendable {
-    // @unchecked: told by one thread only, the one that rotates.
-    private let start = ContinuousClock.now
-    private var last: ContinuousClock.Instant?
-    private var step = ""
-    private var stepStart = ContinuousClock.now
-    private var firstDone = 0
+final class ProgressReporter: Sendable {
+    private struct Step {
+        var name = ""
+        var start = ContinuousClock.now
+        var firstDone = 0
+        var shown: ContinuousClock.Instant?
+    }
+
+    private let step = Mutex(Step())
 
     func report(_ progress: RotationProgress) {
-        let now = ContinuousClock.now
-        if progress.step != step { (step, stepStart, firstDone, last) = (progress.step, now, progress.done, nil) }
-        if let last, now - last < .seconds(1), progress.done < progress.total { return }
-        last = now
-        let seconds = (now - stepStart) / .seconds(1)
-        let rate = seconds > 0.01 ? Double(progress.done - firstDone) / seconds : 0
-        let left = rate > 0 ? Int(Double(progress.total - progress.done) / rate) : 0
+        guard let rate = rateToShow(progress) else { return }
+        let left = rate > 0 ? Int(Double(progress.total - progress.done) / rate) : nil
         if isatty(STDERR_FILENO) == 1 {
             let width = 30
-            let filled = progress.total > 0 ? width * progress.done / progress.total : width
-            let bar =
-                String(repeating: "#", count: min(width, filled))
-                + String(repeating: ".", count: max(0, width - filled))
-            Messages.progress(
-                "[\(bar)] \(progress.step) \(progress.done)/\(progress.total), \(Int(rate))/s, \(left) s left")
+            let filled = progress.total > 0 ? min(width, width * progress.done / progress.total) : width
+            let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: width - filled)
+            let speed = left.map { ", \(Int(rate))/s, \($0) s left" } ?? ""
+            Messages.progress("[\(bar)] \(progress.step) \(progress.done)/\(progress.total)\(speed)")
         } else {
             var line = JSONLine()
             line.add("step", progress.step)
             line.add("pass", progress.pass)
             line.add("done", progress.done)
             line.add("total", progress.total)
-            line.add("per_second", Int(rate))
+            line.add("per_second", left == nil ? nil : Int(rate))
             line.add("seconds_left", left)
             Messages.note(line.text)
+        }
+    }
+
+    /// Per second, 0 while it is not known; `nil` when nothing is to be shown now.
+    private func rateToShow(_ progress: RotationProgress) -> Double? {
+        step.withLock { step in
+            let now = ContinuousClock.now
+            if progress.step != step.name {
+                step = Step(name: progress.step, start: now, firstDone: progress.done)
+            }
+            if let shown = step.shown, now - shown < .seconds(1), progress.done < progress.total { return nil }
+            step.shown = now
+            let seconds = (now - step.start) / .seconds(1)
+            return seconds > 0.01 ? Double(progress.done - step.firstDone) / seconds : 0
         }
     }
 }

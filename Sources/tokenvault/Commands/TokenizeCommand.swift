@@ -10,7 +10,8 @@ struct TokenizeCommand: ParsableCommand {
         commandName: "tokenize",
         abstract: "Print the tokens of values read from standard input, one a line.",
         discussion: """
-            For finding the rows of a known value. Needs the ingest keyring; nothing is stored, and the audit log gets one event \
+            For finding the rows of a known value. Prints a line for each value: its tokens under every version that the ingest \
+            keyring holds, oldest first, separated by tabs. Needs the ingest keyring; nothing is stored, and the audit log gets one event \
             with the number of values, before any token is printed. Values are never arguments: others could read those.
             """)
 

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import VaultStore
 
 /// Everything that is not a result: one line each, on standard error. Never a value, never a key.
@@ -10,6 +11,7 @@ enum Messages {
     static func note(_ text: String) { write(text) }
 
     private static func write(_ line: String) {
+        endProgress()
         try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
     }
 }
@@ -20,8 +22,17 @@ extension Messages {
         if let receipt { note("audit receipt: \(receipt.text)") }
     }
 
-    /// Rewrites the current line of a terminal; an empty text leaves it clear for what follows.
+    private static let barStands = Atomic<Bool>(false)
+
+    /// Rewrites the current line of a terminal.
     static func progress(_ text: String) {
+        barStands.store(true, ordering: .relaxed)
         try? FileHandle.standardError.write(contentsOf: Data("\r\u{1B}[K\(text)".utf8))
+    }
+
+    /// Takes the bar away, if one stands, so that what follows has the line for itself.
+    static func endProgress() {
+        guard barStands.exchange(false, ordering: .relaxed) else { return }
+        try? FileHandle.standardError.write(contentsOf: Data("\r\u{1B}[K".utf8))
     }
 }
