@@ -1,3 +1,4 @@
+import Glibc
 package import VaultCrypto
 
 /// Why a keyring was refused, not written or not changed.
@@ -98,7 +99,7 @@ extension KeyringError: CustomStringConvertible {
         case .changedMeanwhile(let path):
             "\(path) was changed or removed since it was read, and was left alone; run the command again"
         case .system(let path, let step, let code):
-            "cannot \(step) \(path): system error \(code); check the disk and the folder's permissions"
+            "cannot \(step) \(path): \(unsafe String(cString: strerror(code))); make room, or check the disk and the folder's permissions, and run it again"
         case .crypto(let error):
             error.description
         }

@@ -65,8 +65,8 @@ package struct RotationRun: ~Copyable {
             // The session of a run that was killed may live a moment longer than it.
             let isBusy = failure.state == .fileAdvancedByAnother && failures <= 6
             guard failure.isTransient || isBusy, ContinuousClock.now < deadline else { throw .database(failure) }
-            if options.shouldStop() { throw .stopped }
             if !isBusy { options.warn("\(failure); trying again") }
+            if options.shouldStop() { throw .stopped }
             Thread.sleep(forTimeInterval: isBusy ? 0.5 : min(0.2 * Double(failures), 3))
             if failure.needsReconnect, let again = try? VaultStore.open(options.database) { store = again }
         }

@@ -112,9 +112,15 @@ extension RotationRun {
             seen += pairs.count
             let tokens = pairs.compactMap { Token($0.new) }.filter { KnownDomain.named($0.domain) != nil }.map(\.bits)
             let originals = try store.rotationOriginals(rotation.id, tokens: tokens)
-            missing += tokens.count - originals.count
+            missing += Set(tokens).count - originals.count
             guard missing <= erased.own else { throw RotationError.differs("a new original is missing") }
             try add(originals, fingerprint, &count, &sum)
+            if Set(tokens).count < tokens.count {
+                // Done twice, because the table was put in another order in mid-run: counted twice before, too.
+                let again = Dictionary(grouping: tokens, by: \.self).mapValues { $0.count - 1 }
+                let repeated = originals.flatMap { Array(repeating: $0, count: again[$0.token] ?? 0) }
+                try add(repeated, fingerprint, &count, &sum)
+            }
             report("originals", pass: 1, done: count, total: max(count, rotation.valuesDone))
         }
         guard seen > 0 || rotation.valuesDone == 0 else { return nil }

@@ -28,18 +28,40 @@ struct RefusalTests {
         let finished = try vault.tokenvault(
             "vault_operator", ["rotate", "token-key", "run"], environment: ["TOKENVAULT_PASSPHRASE_FILE": wrong])
         #expect(finished.status == 65)
+        #expect(finished.standardError.contains("passphrase"))
         #expect(try vault.query("SELECT count(*) FROM vault.rotation") == "0")
     }
 
-    @Test("An ingest keyring without the old key is 78 and changes nothing")
+    @Test("An ingest keyring without the old key is 78 and names it; with the right one the rotation goes on")
     func oldKeyMissing() throws {
+        let vault = try vault("old_key_gone")
+        defer { vault.remove() }
+        try activateSecond(vault)
+        // As docs/FORMATS.md, section 4, with the first token key's line taken out.
+        let cut = vault.folder.appending(path: "cut.keyring")
+        let whole = try String(contentsOf: vault.folder.appending(path: "ingest.keyring"), encoding: .utf8)
+        let lines = whole.split(separator: "\n").filter { !$0.hasPrefix("    {\"version\": 1,") }
+        let body = lines.prefix { !$0.hasPrefix("  \"checksum\"") }.joined(separator: "\n") + "\n"
+        let sum = try Command("/usr/bin/sha256sum", input: Data(body.utf8)).check().prefix(64)
+        try Data("\(body)  \"checksum\": \"\(sum)\"\n}\n".utf8).write(to: cut)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: cut.path)
+        let finished = try vault.tokenvault(
+            "vault_operator", ["rotate", "token-key", "run"], environment: ["TOKENVAULT_INGEST_KEYRING": cut.path])
+        #expect(finished.status == 78, "\(finished.standardError)")
+        #expect(finished.standardError.contains("the ingest keyring has no token key v1"))
+        #expect(try vault.query("SELECT count(*) FROM vault.original WHERE token_version <> 1") == "0")
+        try vault.tokenvault("vault_operator", ["rotate", "token-key", "run"]).succeeded()
+        try vault.tokenvault("vault_operator", ["rotate", "token-key", "verify"]).succeeded()
+    }
+
+    @Test("An ingest keyring whose key is not the active one is 77 and changes nothing")
+    func otherKey() throws {
         let vault = try vault("old_key")
         defer { vault.remove() }
         let old = vault.folder.appending(path: "ingest.keyring").path
         let kept = vault.folder.appending(path: "kept.keyring").path
         try FileManager.default.copyItem(atPath: old, toPath: kept)
         try activateSecond(vault)
-        // A keyring of this vault that never held v1: made by taking the key out, as destroying it would.
         let finished = try vault.tokenvault(
             "vault_operator", ["rotate", "token-key", "run"], environment: ["TOKENVAULT_INGEST_KEYRING": kept])
         #expect(finished.status == 77)  // v1 is not active in the vault any more
@@ -107,6 +129,30 @@ struct RefusalTests {
         let retired = try vault.tokenvault("vault_operator", ["rotate", "token-key", "retire"])
         #expect(retired.status == 77)
         #expect(retired.standardError.contains("is still needed"))
+    }
+
+    @Test("Originals under a data key that no known writer signed are left alone, whatever else moves")
+    func planted() throws {
+        let vault = try vault("planted")
+        defer { vault.remove() }
+        try activateSecond(vault)
+        let flip =
+            "UPDATE vault.data_key SET signature = set_byte(signature, 9, get_byte(signature, 9) # 1) WHERE domain = 'device_id'"
+        _ = try vault.query(flip)
+        let sealed =
+            "SELECT md5(string_agg(sealed::text, '' ORDER BY token)) FROM vault.original WHERE domain = 'device_id'"
+        let before = try vault.query(sealed)
+        let finished = try vault.tokenvault("vault_operator", ["rotate", "token-key", "run"])
+        #expect(finished.status == 65)
+        #expect(finished.standardError.components(separatedBy: "warning: left alone").count == 31)
+        #expect(finished.standardError.contains("sign"), "\(finished.standardError)")
+        #expect(try vault.query(sealed) == before)
+        #expect(
+            try vault.query("SELECT DISTINCT domain, token_version FROM vault.original ORDER BY 1")
+                == "device_id|1\nip|2")
+        _ = try vault.query(flip)
+        try vault.tokenvault("vault_operator", ["rotate", "token-key", "run"]).succeeded()
+        try vault.tokenvault("vault_operator", ["rotate", "token-key", "verify"]).succeeded()
     }
 
     @Test("Nothing that is in use is destroyed, and a name must be repeated")

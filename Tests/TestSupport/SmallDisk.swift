@@ -23,6 +23,11 @@ package final class SmallDisk: Sendable {
     package func fill() throws { try tell("fill") }
     package func free() throws { try tell("free") }
 
+    /// Makes it as small as what is used and `kibibytes` more.
+    package func leave(kibibytes: Int) throws { try tell("leave \(kibibytes)") }
+    package func resize(_ size: String) throws { try tell("resize \(size)") }
+    package func setReadOnly(_ isReadOnly: Bool) throws { try tell(isReadOnly ? "read-only" : "read-write") }
+
     private func tell(_ command: String) throws {
         try helper.writeLine(command)
         guard helper.readLine() == "done" else { throw CommandFailed(description: "\(command) failed") }
