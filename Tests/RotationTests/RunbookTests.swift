@@ -25,7 +25,43 @@ struct RunbookTests {
         }
     }
 
+    @Test("lets the auditor's script sign night after night, and say so when the log was changed")
+    func auditor() throws {
+        let vault = try LiveVault("runbook_auditor")
+        defer { vault.remove() }
+        let home = vault.folder.appending(path: "auditor").path
+        try FileManager.default.createDirectory(atPath: "\(home)/checkpoints", withIntermediateDirectories: true)
+        let text = try Runbook.lines().map { $0.replacing("/home/auditor", with: home) }
+        let start = try #require(text.firstIndex { $0.hasPrefix("## The auditor") })
+        let blocks = text[start...].split { !$0.hasPrefix("    ") }.map { $0.joined(separator: "\n") }
+        try #require(blocks.count == 2)
+        let key = blocks[0].split(separator: "\n").first { $0.contains("export") } ?? ""
+        func shell(_ script: String) throws -> Finished {
+            var command = vault.command("vault_auditor", [])
+            command.executable = "/usr/bin/bash"
+            command.arguments = ["-eu", "-c", "\(key)\n\(script)"]
+            let program = URL(filePath: Repository.tokenvault).deletingLastPathComponent().path
+            command.environment["PATH"] = "\(program):/usr/bin:/bin"
+            return try command.run()
+        }
+        try shell(blocks[0]).succeeded()
+        // The script names its file by the day: another day is another name.
+        for day in ["2026-01-01", "2026-01-02"] {
+            try shell(blocks[1].replacing("$(date -u +%F)", with: day)).succeeded()
+            try vault.tokenvault("vault_operator", ["keys", "add", "signing", "--name", "signer-\(day)"]).succeeded()
+        }
+        let signed = try FileManager.default.contentsOfDirectory(atPath: "\(home)/checkpoints").sorted()
+        #expect(signed.filter { $0.hasSuffix(".checkpoint") } == ["2026-01-01.checkpoint", "2026-01-02.checkpoint"])
+        _ = try vault.query(
+            "ALTER TABLE audit.event DISABLE TRIGGER ALL; UPDATE audit.event SET outcome = 'other' WHERE sequence = 2")
+        #expect(try shell(blocks[1]).status == 65)
+    }
+
     private func run(_ command: Runbook.Command, in vault: LiveVault) throws {
+        guard command.sql == nil else {
+            try vault.cluster.psql(user: "vault_admin", database: vault.database, command.text)
+            return
+        }
         var arguments = command.arguments
         if let place = arguments.firstIndex(of: "TOKEN") {
             arguments[place] = try vault.query("SELECT masked_ip FROM public.user_logins LIMIT 1")
@@ -67,26 +103,47 @@ enum Runbook {
 
     struct Command: Sendable {
         let text: String
-        let arguments: [String]
+        var arguments: [String] = []
+        /// What the database's owner runs by psql.
+        var sql: String?
         var status: Int32 = 0
         var isKilled = false
         var prints: [String] = []
     }
 
+    struct Unreadable: Error {
+        let line: String
+    }
+
+    static func lines() throws -> [String] {
+        try String(contentsOfFile: Repository.path("docs/RUNBOOK.md"), encoding: .utf8)
+            .split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+    }
+
+    /// Throws for a line of a code block that would not be run.
     static func sections() throws -> [Section] {
-        let text = try String(contentsOfFile: Repository.path("docs/RUNBOOK.md"), encoding: .utf8)
         var sections: [Section] = []
         var isCode = false
-        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+        for line in try lines() {
+            let last = (sections.last?.commands.count ?? 0) - 1
             if line.hasPrefix("## ") {
                 sections.append(Section(number: sections.count + 1, title: String(line.dropFirst(3))))
             } else if line.hasPrefix("```") {
-                isCode = line == "```sh"
-            } else if isCode, line.hasPrefix("#> ") {
-                let last = sections[sections.count - 1].commands.count - 1
+                guard isCode || line == "```sh" else { throw Unreadable(line: line) }
+                isCode.toggle()
+            } else if isCode, line.hasPrefix("#> "), last >= 0 {
                 sections[sections.count - 1].commands[last].prints.append(String(line.dropFirst(3)))
             } else if isCode, line.hasPrefix("tokenvault ") {
-                sections[sections.count - 1].commands.append(command(String(line)))
+                sections[sections.count - 1].commands.append(command(line))
+            } else if isCode {
+                throw Unreadable(line: line)
+            } else if line.hasPrefix("    VACUUM ") {
+                let sql = line.trimmingCharacters(in: .whitespaces)
+                sections[sections.count - 1].commands.append(Command(text: sql, sql: sql))
+            } else if line.hasPrefix("    "),
+                !["Before anything", "The auditor's night"].contains(sections.last?.title)
+            {
+                throw Unreadable(line: line)
             }
         }
         return sections.filter { !$0.commands.isEmpty }
