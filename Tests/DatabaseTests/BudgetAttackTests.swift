@@ -197,6 +197,19 @@ struct BudgetAttackTests {
         }
     }
 
+    @Test("A budget lowered below what a request has used stops it, and one that still holds it does not")
+    func lowered() throws {
+        try budget(3, "lower")
+        let asked = try people.request("ada", ask("lower", 2))
+        func states() throws -> [String] {
+            try people.vault.session(people.login("ada"), "SELECT * FROM vault.release('\(asked)', 0, 9);").states
+        }
+        for (values, expected) in [(2, []), (1, ["TV001"]), (2, [])] {
+            try people.change(#"{"values_per_day":\#(values)}"#, "lower")
+            #expect(try states() == expected)
+        }
+    }
+
     @Test("A request is dated by the clock, not by the beginning of its transaction")
     func clock() throws {
         try people.open("clock")

@@ -70,6 +70,9 @@ struct RegisteredTableTests {
     @Test("A table of somebody who is not trusted with the vault is not registered, and nor is a view")
     func owner() throws {
         #expect(try vault.session("vault_operator", register).states == ["TV001"])
+        // An owner who has given the privilege away can take it back.
+        try vault.psql("dbt_mallory", "REVOKE TRIGGER ON mallory.report FROM dbt_mallory")
+        #expect(try vault.session("vault_operator", register).states == ["TV001"])
         try vault.psql("dbt_mallory", "CREATE VIEW mallory.seen AS SELECT address FROM mallory.report")
         try vault.psql("postgres", "ALTER VIEW mallory.seen OWNER TO tokenvault_owner")
         let view = register.replacing("report", with: "seen")

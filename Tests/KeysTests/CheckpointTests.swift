@@ -77,6 +77,44 @@ struct CheckpointTests {
         }
     }
 
+    @Test("are refused when they are malformed, though the right key signed them")
+    func signedNonsense() throws {
+        let signer = try SigningKey.generate()
+        func verifier(_ name: String, kind: UInt8 = 1) -> String {
+            let hash = SHA256.hash(Array(name.utf8) + [0x0A, kind] + signer.publicKey)[..<4]
+            return "\(name)+\(Hex.encode(Array(hash)))+\(Base64.encode([kind] + signer.publicKey))"
+        }
+        let key = try #require(CheckpointVerifier(verifier(Self.name)))
+        func signature(of body: String) -> String {
+            let hash = Array(SHA256.hash(Array(Self.name.utf8) + [0x0A, 0x01] + signer.publicKey)[..<4])
+            return "\u{2014} \(Self.name) \(Base64.encode(hash + signer.sign(Array(body.utf8))))\n"
+        }
+        func open(_ body: String) throws -> Checkpoint {
+            try Checkpoint.open(Array("\(body)\n\(signature(of: body))".utf8), key: key)
+        }
+        let root = Base64.encode(Self.checkpoint.root)
+        let good = "\(Self.name)\n1000000\n\(root)\n"
+        #expect(try open(good) == Self.checkpoint)
+        #expect(try open(good + "an extension\n") == Self.checkpoint)
+        for body in [
+            "\(Self.name)\n-1\n\(root)\n", "\(Self.name)\n01000000\n\(root)\n", "\(Self.name)\n+5\n\(root)\n",
+            "\(Self.name)\n99999999999999999999\n\(root)\n", "\(Self.name)\n\n\(root)\n", "\(Self.name)\n5\n",
+            "\(Self.name)\n5\n\(Base64.encode(Array(Self.checkpoint.root[1...])))\n", "\(Self.name)\n5\n\(root)=\n",
+            "\(Self.name)\n5\n \(root)\n", good + "\nafter an empty line\n", good + "a\ttab\n", good + "a\r\n",
+            good + "\u{7F}\n",
+            good + String(repeating: "x", count: 64 * 1024) + "\n",
+        ] {
+            #expect(throws: CheckpointError.malformed, "\(body.prefix(150))") { try open(body) }
+        }
+        // Without its last newline, though a signature stands before it.
+        let twice = "\(good)\n\(signature(of: good))\(signature(of: good))"
+        #expect(try Checkpoint.open(Array(twice.utf8), key: key) == Self.checkpoint)
+        #expect(throws: CheckpointError.malformed) { try Checkpoint.open(Array(twice.utf8.dropLast()), key: key) }
+        for text in [verifier("with space"), verifier("new\nline"), verifier(""), verifier(Self.name, kind: 2)] {
+            #expect(CheckpointVerifier(text) == nil)
+        }
+    }
+
     @Test("A key file is private, is read back, and is refused when damaged or named badly")
     func keyFile() throws {
         let folder = try TemporaryFolder()
