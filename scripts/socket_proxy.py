@@ -4,14 +4,17 @@
     scripts/socket_proxy.py SERVER_SOCKET FOLDER
 
 Listens on FOLDER/.s.PGSQL.5432 (so: host=FOLDER), prints "ready", then obeys lines on standard input, answering each with
-"done", and ends with standard input:
+"done", and ends with standard input, removing FOLDER:
 
     cut-commit     once: the next COMMIT reaches the server, its answer is swallowed, and the connection is closed
     cut-call NAME  once: the same for the next statement whose text holds NAME
     hang           from now on nothing is passed on in either direction
     pass           everything is passed on again
 """
+import atexit
 import os
+import shutil
+import signal
 import socket
 import sys
 import threading
@@ -19,6 +22,9 @@ import time
 
 target, folder = sys.argv[1:]
 os.makedirs(folder, mode=0o755, exist_ok=True)
+atexit.register(shutil.rmtree, folder, ignore_errors=True)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda *_: sys.exit(143))
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(folder + "/.s.PGSQL.5432")
 listener.listen(64)

@@ -15,6 +15,7 @@ package final class PrivateCluster: @unchecked Sendable {
 
     package init(purpose: String, settings: String = "") throws {
         folder = URL(filePath: "/tmp/tv-\(purpose)-\(UInt32.random(in: 0...UInt32.max))")
+        _ = Orphan.isWatched
         process.executableURL = URL(filePath: Repository.path("scripts/private-cluster.sh"))
         process.arguments = [folder.path]
         process.environment = ProcessInfo.processInfo.environment.merging(["PRIVATE_CLUSTER_SETTINGS": settings]) { $1 }

@@ -96,6 +96,7 @@ package final class HelperProcess: @unchecked Sendable {
     private let lock = NSLock()
 
     package init(_ executable: String, _ arguments: [String]) throws {
+        _ = Orphan.isWatched
         process.executableURL = URL(filePath: executable)
         process.arguments = arguments
         process.standardInput = input
