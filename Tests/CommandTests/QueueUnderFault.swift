@@ -12,8 +12,13 @@ struct QueueUnderFault {
         vault = try LiveVault(name, on: cluster)
         stub = try SQSStub()
         sent = try SentRecords(records, seed: 21)
+        try start(faults: "")
+    }
+
+    /// All messages afresh, and faults of the queue as scripts/sqs_stub.py describes them.
+    func start(faults: String) throws {
         let messages = try sent.lines.map { String(decoding: try JSONEncoder().encode(["body": $0]), as: UTF8.self) }
-        try stub.tell("{\"messages\": [\(messages.joined(separator: ","))]}")
+        try stub.tell("{\"messages\": [\(messages.joined(separator: ","))], \"faults\": [\(faults)]}")
     }
 
     func remove() {
