@@ -1,5 +1,4 @@
 import Foundation
-import Postgres
 import TestSupport
 import Testing
 
@@ -73,14 +72,22 @@ struct RefusalTests {
     func twoRuns() throws {
         let vault = try vault("two")
         defer { vault.remove() }
-        var first = try vault.cluster.connect(user: "vault_operator", database: vault.database)
-        try first.run(
-            Statement("holding", "SELECT * FROM vault.begin_rotation($1, 'data-keys', NULL, 'all')", .uuid(1)))
-        let second = try vault.tokenvault("vault_operator", ["rotate", "data-keys", "run"])
-        #expect(second.status == 75)
-        #expect(second.standardError.contains("another rotation is running"))
+        let first = try vault.command(
+            "vault_operator", ["rotate", "data-keys", "run", "--page-size", "1", "--throttle", "8"]
+        ).start()
+        try vault.wait(for: "the first") {
+            try vault.query("SELECT count(*) FROM vault.rotation WHERE values_done > 0") == "1"
+        }
+        let second = try vault.command("vault_operator", ["rotate", "data-keys", "run"]).start()
         let other = try vault.tokenvault("vault_operator", ["rotate", "recovery-key", "run"])
-        #expect(other.status == 75)
+        for refused in [second.wait(), other] {
+            #expect(refused.status == 75)
+            #expect(refused.standardError.contains("another rotation is running"))
+        }
+        #expect(first.isRunning, "the first was over, so nothing was refused beside it")
+        let finished = first.wait()
+        #expect(finished.status == 0, "\(finished.standardError)")
+        try vault.tokenvault("vault_operator", ["rotate", "data-keys", "verify"]).succeeded()
     }
 
     @Test("A recovery key that may not open a domain says so before anything is done")
