@@ -28,6 +28,7 @@ let package = Package(
         .systemLibrary(name: "CLibSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .systemLibrary(name: "CLibZ", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CSimdjson", linkerSettings: [.linkedLibrary("simdjson")]),
+        .target(name: "CWipingHeap"),
 
         // Arrows point down this list only.
         .executableTarget(
@@ -35,7 +36,7 @@ let package = Package(
             dependencies: [
                 "Ingest", "Recovery", "Rotation", "Erasure", "Doctor", "VaultStore", "Tokenization", "SQS", "Keys",
                 "Postgres",
-                "VaultCrypto",
+                "VaultCrypto", "CWipingHeap",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Yams", package: "Yams"),

@@ -21,7 +21,7 @@ JSON: CSimdjson
 Postgres: CLibPQ
 VaultCrypto: CLibCrypto CLibSodium
 '
-ours='tokenvault|Ingest|Recovery|Rotation|Erasure|Doctor|VaultStore|Tokenization|SQS|Keys|JSON|Postgres|VaultCrypto|CLib[A-Za-z]*|CSimdjson'
+ours='tokenvault|Ingest|Recovery|Rotation|Erasure|Doctor|VaultStore|Tokenization|SQS|Keys|JSON|Postgres|VaultCrypto|CLib[A-Za-z]*|CSimdjson|CWipingHeap'
 
 check() {
     local status=0 module allowed found
@@ -34,7 +34,7 @@ check() {
     done <<<"$arrows"
     for folder in Sources/*/; do
         module=$(basename "$folder")
-        grep -qE "^$module:" <<<"$arrows" || [[ $module == CLib* || $module == CSimdjson ]] ||
+        grep -qE "^$module:" <<<"$arrows" || [[ $module == CLib* || $module == CSimdjson || $module == CWipingHeap ]] ||
             { echo "error: module $module is not in the list of arrows"; status=1; }
     done
     forbid 'Statement\(' 'a Statement' VaultStore Postgres || status=1

@@ -87,6 +87,7 @@ package struct IngestRun: ~Copyable {
     /// Ends the run with one audit event.
     @discardableResult
     package mutating func finish(outcome: String) throws(IngestError) -> AuditReceipt? {
-        try writer.finish(outcome: outcome)
+        wipeStack()
+        return try writer.finish(outcome: outcome)
     }
 }

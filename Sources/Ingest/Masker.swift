@@ -112,7 +112,10 @@ struct Masker: ~Copyable {
     }
 
     /// Zeroes what is left of the last record.
-    mutating func wipe() { reader.wipe() }
+    mutating func wipe() {
+        reader.wipe()
+        fields.wipe()
+    }
 
     private func append(_ values: [NormalizedValue?], date: Int32, to batch: inout MaskedBatch) {
         batch.rows.beginRow()

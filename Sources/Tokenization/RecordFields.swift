@@ -75,6 +75,12 @@ package struct RecordFields: ~Copyable {
         unsafe text.withUnsafeBufferPointer { unsafe arena.append(contentsOf: $0) }
     }
 
+    /// Zeroes the last record's texts. There are no fields afterwards.
+    package mutating func wipe() {
+        clear(columnCount: slots.count)
+        wipeStorage()
+    }
+
     /// As an array grows by itself, but leaves no copy behind.
     private mutating func grow(by count: Int) {
         var larger: [UInt8] = []

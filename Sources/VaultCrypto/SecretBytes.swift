@@ -106,6 +106,9 @@ package func wipe(_ bytes: inout [UInt8]) {
     bytes.removeAll(keepingCapacity: false)
 }
 
+/// Overwrites what the calls made so far from here left on the stack: short Strings, and values in spilled registers.
+package func wipeStack() { sodium_stackzero(256 * 1024) }
+
 /// Overwrites the first `count` bytes with zeros in a way that the compiler keeps, for a buffer that is used again.
 package func clear(_ bytes: inout [UInt8], first count: Int) {
     precondition(count <= bytes.count, "\(count) of \(bytes.count) bytes")

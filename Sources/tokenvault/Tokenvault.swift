@@ -32,6 +32,7 @@ struct Tokenvault: ParsableCommand {
         do {
             var command = try parseAsRoot()
             if command is any StoppableCommand { StopSignal.install() } else { StopSignal.letThrough() }
+            defer { wipeStack() }
             try command.run()
         } catch {
             exit(withReporting: error)

@@ -2,71 +2,90 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The real program, stopped and searched wherever it appends to the audit log: each command does so with its keys in
-/// hand, at its beginning, its end, or both.
+/// The real program, stopped and searched wherever it counts a batch or appends to the audit log: each command does so
+/// with its keys in hand, at its beginning, its end, or both. And searched once more when it has called exit.
+///
+/// Only root can look; anybody else is refused, at each stop.
 struct WatchedRun {
-    /// One secret found in the process's memory.
+    /// One secret found in one region of the process's memory.
     struct Found: Decodable, Hashable {
         let name: String
         let flags: [String]
         let `where`: String
+        /// How often it stands there.
+        let count: Int
 
         /// In memory that is locked (no swap) and left out of core files.
         var isProtected: Bool { flags.contains("lo") && flags.contains("dd") }
+        var isValue: Bool { name.hasPrefix("value") }
+    }
+
+    struct Stop {
+        /// The statement that waits, or `exit`.
+        let place: String
+        fileprivate(set) var found: [Found] = []
+        /// The kernel did not let the memory be read.
+        fileprivate(set) var isRefused = false
+
+        var values: [Found] { found.filter(\.isValue) }
     }
 
     let finished: Finished
-    let stops: Int
-    let found: Set<Found>
+    /// In order; the last is the exit.
+    let stops: [Stop]
 
-    /// Makes every append to the log wait a moment. As the superuser; for good.
+    /// Makes every append to the log, and every count of a run, wait for the advisory lock 7. As the superuser; for good.
     static func prepare(_ vault: LiveVault) throws {
         _ = try vault.query(
             """
             CREATE FUNCTION public.pause() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-            AS 'BEGIN PERFORM pg_catalog.pg_sleep(0.3); RETURN NULL; END';
+            AS 'BEGIN
+                PERFORM pg_catalog.pg_advisory_lock_shared(7);
+                PERFORM pg_catalog.pg_advisory_unlock_shared(7);
+                RETURN NULL;
+            END';
             CREATE TRIGGER pause BEFORE INSERT ON audit.event FOR EACH STATEMENT EXECUTE FUNCTION public.pause();
+            CREATE TRIGGER pause BEFORE UPDATE ON vault.ingest_run FOR EACH STATEMENT EXECUTE FUNCTION public.pause();
             """)
     }
 
     /// - Parameter values: personal values, looked for as well, as `value-0` and so on.
     init(_ vault: LiveVault, _ command: Command, values: [String]) throws {
-        let python = try SecondImplementationTests.python.get()
-        let script = Repository.path("scripts/search_secrets.py")
         let superuser = vault.cluster.connectionString(user: "postgres", database: vault.database)
-        let running = try command.start()
-        var stops = 0
-        var found: Set<Found> = []
-        var lastPause = ""
-        while running.isRunning {
-            let pause = try vault.query(
-                """
-                SELECT query_start FROM pg_stat_activity
-                WHERE datname = current_database() AND wait_event = 'PgSleep'
-                """)
-            guard !pause.isEmpty, pause != lastPause, running.isRunning else {
-                usleep(20_000)
-                continue
-            }
-            lastPause = pause
-            running.signal(SIGSTOP)  // what is looked at must not move
-            let search = try Command(
-                python, [script, "process", "\(running.processIdentifier)", vault.folder.path, superuser],
-                input: Data(values.joined(separator: "\n").utf8)
-            ).run()
-            running.signal(SIGCONT)
-            #expect(search.status == 0, "\(search.standardError)")
-            stops += 1
-            for line in search.standardOutput.split(separator: "\n") {
-                found.insert(try JSONDecoder().decode(Found.self, from: Data(line.utf8)))
-            }
-        }
-        finished = running.wait()
-        self.stops = stops
-        self.found = found
+        let folder = try Repository.temporaryFolder("watch")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let (wanted, report) = (folder.appending(path: "values"), folder.appending(path: "report"))
+        try Data(values.joined(separator: "\n").utf8).write(to: wanted)
+        finished = try Command(
+            try SecondImplementationTests.python.get(),
+            [
+                Repository.path("scripts/search_secrets.py"), "watch", vault.folder.path, superuser, wanted.path,
+                report.path, command.executable,
+            ] + command.arguments, environment: command.environment, input: command.input
+        ).run()
+        stops = try Self.stops(try String(contentsOf: report, encoding: .utf8))
     }
 
-    var unprotectedKeys: [Found] { found.filter { !$0.isProtected && !$0.name.hasPrefix("value") } }
+    private static func stops(_ report: String) throws -> [Stop] {
+        struct Line: Decodable {
+            let stop: String?
+            let refused: String?
+        }
+        var stops: [Stop] = []
+        for text in report.split(separator: "\n") {
+            let line = try JSONDecoder().decode(Line.self, from: Data(text.utf8))
+            if let place = line.stop {
+                stops.append(Stop(place: place))
+            } else if line.refused != nil {
+                stops[stops.count - 1].isRefused = true
+            } else {
+                stops[stops.count - 1].found.append(try JSONDecoder().decode(Found.self, from: Data(text.utf8)))
+            }
+        }
+        return stops
+    }
+
+    private var found: [Found] { stops.flatMap(\.found) }
+    var unprotectedKeys: [Found] { found.filter { !$0.isProtected && !$0.isValue } }
     var protectedKeys: Set<String> { Set(found.filter(\.isProtected).map(\.name)) }
-    var values: [Found] { found.filter { $0.name.hasPrefix("value") } }
 }
