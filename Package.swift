@@ -85,6 +85,7 @@ let package = Package(
         .testTarget(name: "SQSTests", dependencies: ["SQS", "TestSupport"], swiftSettings: dialect),
         .testTarget(
             name: "DoctorTests", dependencies: ["Doctor", "TestSupport", "Postgres", "tokenvault"],
+            exclude: ["fakes.c"],
             swiftSettings: dialect),
         .testTarget(
             name: "RotationTests", dependencies: ["TestSupport", "Postgres", "tokenvault"], swiftSettings: dialect),

@@ -1,4 +1,5 @@
 package import Foundation
+import Keys
 import Postgres
 import VaultStore
 
@@ -8,11 +9,14 @@ package struct Examination {
     /// The database could not be examined: unreachable, or its server must be restarted.
     package private(set) var databaseIsDown = false
 
+    private var ingestKeys: [KeyDescription]?
+
     package init() {}
 
     package mutating func host(_ checks: HostChecks, _ files: KeyFileChecks) {
         checks.run(&findings)
         files.run(&findings)
+        ingestKeys = files.ingestKeys
     }
 
     /// - Parameters:
@@ -24,10 +28,13 @@ package struct Examination {
             try store.tryProceduralLanguage()
             findings.ok("server-libraries", "the server runs with the libraries it was started with")
             try ServerChecks.run(&store, &findings)
+            try AuthenticationChecks.run(&store, &findings)
+            try RoomChecks.server(&store, &findings)
             try ClockCheck.run(&store, &findings)
             try RoleChecks.run(&store, &findings)
             try PrivilegeChecks.run(&store, &findings)
             try CodeChecks.run(&store, &findings)
+            try KeyringChecks.run(ingestKeys, &store, &findings)
             try VaultChecks.run(&store, migrations: migrations, &findings)
         } catch {
             report(error)

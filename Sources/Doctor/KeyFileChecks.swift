@@ -26,12 +26,21 @@ package struct KeyFileChecks {
             try ProtectedFile.examine(path: path)
             return "is protected"
         }
+        RoomChecks.keyrings([ingestKeyring, recoveryKeyring], &findings)
         if let ingestKeyring, let recoveryKeyring, exists(ingestKeyring), exists(recoveryKeyring) {
             findings.warning(
                 "keyrings-together",
                 "an ingest keyring and a recovery keyring are on this host: whoever takes it over can open originals",
                 .advice("keep them apart; together only on the rotation host, and only while a rotation runs"))
         }
+    }
+
+    /// Of the ingest keyring; `nil` where there is none, or it does not load, which ``run(_:)`` reports.
+    var ingestKeys: [KeyDescription]? {
+        guard let ingestKeyring else { return nil }
+        do throws(KeyringError) {
+            return try IngestKeyring.load(path: ingestKeyring).descriptions
+        } catch { return nil }
     }
 
     private func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }

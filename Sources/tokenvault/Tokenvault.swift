@@ -47,7 +47,22 @@ struct Tokenvault: ParsableCommand {
             Messages.error(isStopped ? "stopped by a signal: \(failure.message)" : failure.message)
             Foundation.exit((isStopped ? .tryAgain : failure.status).rawValue)
         }
-        exit(withError: error)
+        // The parser quotes what it cannot parse, and a value given by mistake must not reach a log.
+        Messages.note(withoutArguments(fullMessage(for: error)))
+        Foundation.exit(exitCode(for: error).rawValue)
+    }
+
+    /// `text` with quoted arguments replaced by their place, names of options apart.
+    private static func withoutArguments(_ text: String) -> String {
+        var text = text
+        for (place, argument) in CommandLine.arguments.enumerated().dropFirst() where !argument.isEmpty {
+            let isName = argument.hasPrefix("--")
+            let value =
+                isName ? argument.split(separator: "=", maxSplits: 1).dropFirst().first.map(String.init) : argument
+            guard let value, !value.isEmpty else { continue }
+            text = text.replacing("'\(value)'", with: "(argument \(place))")
+        }
+        return text
     }
 
     /// Writes help and version, which the parser would print without looking whether that succeeds.

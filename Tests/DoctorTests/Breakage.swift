@@ -4,7 +4,7 @@ import Testing
 struct Breakage: Sendable, CustomTestStringConvertible {
     enum Deed: Sendable {
         case sql(String)
-        /// With `$V` for the vault's folder.
+        /// With `$V` for the vault's folder, `$D` for the server's.
         case shell(String)
     }
 
@@ -32,13 +32,15 @@ struct Breakage: Sendable, CustomTestStringConvertible {
         self.undo = undo.map { .sql($0) }
     }
 
-    init(shell: String, _ check: String, _ named: String, verdict: String = "failure", undo: String? = nil) {
-        (self.deed, self.check, self.named, self.verdict) = (.shell(shell), check, named, verdict)
-        user = "vault_ingest"
+    init(
+        shell: String, _ check: String, _ named: String, verdict: String = "failure", by user: String = "vault_ingest",
+        undo: String? = nil
+    ) {
+        (self.deed, self.check, self.named, self.verdict, self.user) = (.shell(shell), check, named, verdict, user)
         self.undo = undo.map { .shell($0) }
     }
 
-    static let all = privileges + roles + code + server + state + files
+    static let all = privileges + roles + code + server + state + files + keyrings + authentication
 
     private static let privileges = [
         Breakage("GRANT SELECT ON vault.original TO tokenvault_ingest", "privileges", "tokenvault_ingest has SELECT"),
@@ -223,4 +225,52 @@ struct Breakage: Sendable, CustomTestStringConvertible {
             shell: "mv $V/ingest.keyring $V/real", "ingest-keyring", "there is no file",
             undo: "mv $V/real $V/ingest.keyring"),
     ]
+
+    private static let keyrings = [
+        Breakage(
+            "UPDATE vault.key_version SET state = 'deactivated' WHERE purpose = 'token'", "keyring-database",
+            "is active in the ingest keyring, and deactivated in the database: tokens", by: "vault_ingest",
+            undo: "UPDATE vault.key_version SET state = 'active' WHERE purpose = 'token'"),
+        Breakage(
+            "UPDATE vault.key_version SET state = 'compromised' WHERE purpose = 'recovery'", "keyring-database",
+            "compromised in the database: new data keys", by: "vault_ingest",
+            undo: "UPDATE vault.key_version SET state = 'active' WHERE purpose = 'recovery'"),
+        Breakage(
+            "UPDATE vault.key_version SET state = 'deactivated' WHERE purpose = 'signing'", "keyring-database",
+            "deactivated in the database: nothing that it signs", by: "vault_ingest",
+            undo: "UPDATE vault.key_version SET state = 'active' WHERE purpose = 'signing'"),
+        Breakage(
+            "CREATE TABLE public.kept AS SELECT * FROM vault.key_version; DELETE FROM vault.key_version",
+            "keyring-database", "is unknown to this database", by: "vault_ingest",
+            undo: "INSERT INTO vault.key_version SELECT * FROM public.kept; DROP TABLE public.kept"),
+        Breakage(
+            """
+            INSERT INTO vault.key_version (id, purpose, name, version, state)
+            VALUES ('00000000-0000-0000-0000-000000000001', 'token', 'token-v9', 9, 'active')
+            """, "keyring-database", "token-v9 is active in the database, and not in the ingest keyring",
+            by: "vault_ingest", undo: "DELETE FROM vault.key_version WHERE version = 9"),
+        Breakage(
+            """
+            INSERT INTO vault.key_version (id, purpose, name, state, public_key)
+            VALUES ('00000000-0000-0000-0000-000000000001', 'recovery', 'other', 'active', sha256('x'))
+            """, "keyring-database", "recovery key other is active in the database, and the ingest keyring does not",
+            verdict: "warning", by: "vault_ingest", undo: "DELETE FROM vault.key_version WHERE name = 'other'"),
+    ]
+
+    /// Lines of pg_hba.conf that would let somebody in whom nobody made sure of.
+    private static let authentication = [
+        ("local all all trust", "every user of the server's host is any role", "warning"),
+        ("host all all 10.0.0.0/8 trust", "trusts 10.0.0.0: whoever reaches the server is any role", "failure"),
+        ("host all all 127.0.0.1/32 trust", "trusts 127.0.0.1: every user of the server's host", "warning"),
+        ("hostssl doctor all 10.0.0.0/8 ident", "believes what 10.0.0.0 says about its users", "failure"),
+        ("host all all 10.0.0.0/8 password", "which the server then sees, and the network, too", "failure"),
+        ("hostssl all all 10.0.0.0/8 password", "which the server then sees", "warning"),
+        ("hostssl all all 10.0.0.0/8 md5", "allows md5 for 10.0.0.0", "warning"),
+        ("host all all all scram-sha-256", "lets all in without TLS", "warning"),
+        ("host all all 10.0.0.0/8 nonsense", "cannot be read", "failure"),
+    ].map { (line, named, verdict) in
+        Breakage(
+            shell: "echo '\(line)' >>$D/pg_hba.conf", "client-authentication", named, verdict: verdict, by: "postgres",
+            undo: Patient.authentication)
+    }
 }

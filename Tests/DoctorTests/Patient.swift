@@ -11,6 +11,12 @@ struct Line: Decodable, CustomStringConvertible {
     let remedy_kind: String?
     let run_as: String?
 
+    static func all(_ finished: Finished) throws -> [Line] {
+        try finished.standardOutput.split(separator: "\n").map {
+            try JSONDecoder().decode(Line.self, from: Data($0.utf8))
+        }
+    }
+
     var isWrong: Bool { verdict == "warning" || verdict == "failure" }
     var description: String { "\(verdict) \(check): \(message)" }
 }
@@ -30,6 +36,21 @@ struct Patient: Sendable {
                 log_error_verbosity = terse
                 """)
         vault = try LiveVault("doctor", on: cluster)
+        let roles = PrivateCluster.logins.map(\.login) + ["vault_admin", "postgres"]
+        try shell(
+            Self.authentication + "; for role in \(roles.joined(separator: " ")); do "
+                + "echo \"tests $(id -un) $role\" >>$D/pg_ident.conf; done")
+        _ = try vault.query("SELECT pg_reload_conf()")
+    }
+
+    /// Writes a pg_hba.conf that is in order: the tests' own user is every role, and nobody else is any.
+    static let authentication = "echo 'local all all peer map=tests' >$D/pg_hba.conf"
+
+    /// With `$V` for the vault's folder, `$D` for the server's.
+    func shell(_ text: String) throws {
+        try Command(
+            "/bin/sh", ["-c", text], environment: ["V": vault.folder.path, "D": vault.cluster.dataFolder.path]
+        ).check()
     }
 
     /// As on the ingest host: no recovery keyring.
@@ -37,11 +58,8 @@ struct Patient: Sendable {
         var environment = ["TOKENVAULT_RECOVERY_KEYRING": ""]
         environment.merge(extra) { $1 }
         let finished = try vault.tokenvault(user, ["doctor", "--json"], environment: environment)
-        let lines = try finished.standardOutput.split(separator: "\n").map {
-            try JSONDecoder().decode(Line.self, from: Data($0.utf8))
-        }
         #expect(finished.standardError == "")
-        return (finished.status, lines)
+        return (finished.status, try Line.all(finished))
     }
 
     /// Does what the remedies say, as whom they say.

@@ -13,12 +13,18 @@ package final class PrivateCluster: @unchecked Sendable {
     private let answers = Pipe()
     private let lock = NSLock()
 
-    package init(purpose: String, settings: String = "") throws {
+    private let port: Int
+
+    /// - Parameter port: matters only where `settings` let it listen on an address.
+    package init(purpose: String, settings: String = "", port: Int = 5432) throws {
+        self.port = port
         folder = URL(filePath: "/tmp/tv-\(purpose)-\(UInt32.random(in: 0...UInt32.max))")
         _ = Orphan.isWatched
         process.executableURL = URL(filePath: Repository.path("scripts/private-cluster.sh"))
         process.arguments = [folder.path]
-        process.environment = ProcessInfo.processInfo.environment.merging(["PRIVATE_CLUSTER_SETTINGS": settings]) { $1 }
+        process.environment = ProcessInfo.processInfo.environment.merging([
+            "PRIVATE_CLUSTER_SETTINGS": settings, "PGPORT": "\(port)",
+        ]) { $1 }
         process.standardInput = commands
         process.standardOutput = answers
         try process.run()
@@ -45,7 +51,7 @@ package final class PrivateCluster: @unchecked Sendable {
     package var dataFolder: URL { folder.appending(path: "data") }
 
     package func connectionString(user: String, database: String) -> String {
-        "host=\(folder.path)/socket user=\(user) dbname=\(database)"
+        "host=\(folder.path)/socket port=\(port) user=\(user) dbname=\(database)"
     }
 
     package func connect(user: String, database: String) throws -> Connection {
