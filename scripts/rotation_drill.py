@@ -290,7 +290,7 @@ class Drill:
         if kind == "token-key":
             old = self.psql("postgres", f"""SELECT (SELECT count(*) FROM vault.original WHERE token_version <> {self.version})
                 + (SELECT count(*) FROM public.user_logins WHERE NOT masked_ip ~ '_v{self.version}_' OR NOT masked_device_id ~ '_v{self.version}_')
-                + (SELECT count(*) FROM vault.token_successor) + (SELECT count(*) FROM vault.rotation_pair)""")
+                + (SELECT count(*) FROM vault.token_successor) + (SELECT count(*) FROM vault.token_move)""")
             if old != "0":
                 self.fail(f"{old} old tokens are left")
         print(json.dumps({"kind": kind, "kills": kills, "rotations": rotations, "seconds": round(seconds, 1),

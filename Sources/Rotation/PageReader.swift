@@ -61,17 +61,26 @@ extension RotationRun {
         } catch { throw .database(error) }
     }
 
-    /// The next page, read in a session of its own, beside the one that writes, with its data keys opened.
+    /// The next page, read in a session of its own, beside those that write, with its data keys opened.
     mutating func nextPage(_ rotation: UInt128, _ reader: inout PageReader) throws(RotationError) -> RotationPage? {
-        let page: RotationPage?
+        try beside { run, session throws(RotationError) in
+            do {
+                let page = try reader.next(rotation, from: &session)
+                if let page { try run.open(dataKeys: page.originals.map(\.dataKey), from: &session) }
+                return page
+            } catch { throw wrapped(error) }
+        }
+    }
+
+    /// Lets the reading session do something. It is opened when first needed, and closed by a failure.
+    mutating func beside<Result>(
+        _ body: (inout RotationRun, inout VaultStore) throws(RotationError) -> Result
+    ) throws(RotationError) -> Result {
         do {
             var session = try besideSession.take() ?? VaultStore.open(options.database)
-            do {
-                page = try reader.next(rotation, from: &session)
-                if let page { try open(dataKeys: page.originals.map(\.dataKey), from: &session) }
-            } catch { throw wrapped(error) }
+            let result = try body(&self, &session)
             besideSession = consume session
+            return result
         } catch { throw wrapped(error) }
-        return page
     }
 }

@@ -11,8 +11,10 @@ package import VaultStore
 /// moment is gone on with by the next.
 package struct RotationRun: ~Copyable {
     var store: VaultStore
-    /// Reads pages while ``store`` writes; opened when first needed.
+    /// Reads pages while others write; opened when first needed.
     var besideSession: VaultStore?
+    /// Stores pages by turns with ``store``, which alone holds the rotation's lock; opened when first needed.
+    var secondWriter: VaultStore?
     let ingest: IngestKeyring
     let recovery: RecoveryKeyring
     let options: RotationOptions
@@ -58,6 +60,7 @@ package struct RotationRun: ~Copyable {
             store.rollback()
             forgetUncertain()
             besideSession = nil
+            secondWriter = nil
             if steps != lastSteps {
                 (failures, lastSteps, deadline) = (0, steps, ContinuousClock.now + options.retryFor)
             }
@@ -180,6 +183,12 @@ package struct RotationRun: ~Copyable {
     mutating func note(_ left: [(token: UInt128, reason: String)], rotation: UInt128) throws(RotationError) {
         guard !left.isEmpty else { return }
         do { try store.noteRotationExceptions(rotation, left) } catch { throw .database(error) }
+        try summarize(left)
+    }
+
+    /// Adds to what the summary says was left alone, up to the limit.
+    mutating func summarize(_ left: [(token: UInt128, reason: String)]) throws(RotationError) {
+        guard !left.isEmpty else { return }
         for item in left where !summary.leftAlone.contains(where: { $0.token == item.token }) {
             summary.leftAlone.append(item)
         }

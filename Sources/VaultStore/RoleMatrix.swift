@@ -49,6 +49,7 @@ package enum RoleMatrix {
         "vault.rotation_pair": [:],
         "vault.rotation_scope": [:],
         "vault.schema_migration": [:],
+        "vault.token_move": [:],
         "vault.token_pair": [:],
         "vault.token_successor": [:],  // by column only
     ]
@@ -141,6 +142,7 @@ package enum RoleMatrix {
         "vault.old_rows(uuid)": ["operator"],
         "vault.old_token_places(uuid)": ["auditor", "operator"],
         "vault.own_request(uuid)": ["recoverer", "operator"],
+        "vault.pass_originals(uuid, uuid, uuid, integer, uuid)": ["operator"],
         "vault.policy_for(text)": [],
         "vault.policy_list()": ["recoverer", "approver", "operator", "auditor"],
         "vault.policy_number(text, jsonb, integer, integer)": [],
@@ -189,9 +191,10 @@ package enum RoleMatrix {
         "vault.run_state(uuid)": ["ingest"],
         "vault.schema_version()": ["ingest", "recoverer", "approver", "operator", "auditor"],
         "vault.set_policy(text, integer, integer, interval, text, text)": ["operator"],
+        "vault.slice_pairs(text, integer, integer)": [],
         "vault.stage_recovery(text[])": ["recoverer"],
         "vault.status_summary()": ["operator", "auditor"],
-        "vault.store_successors(uuid, uuid, uuid, uuid, tid[], uuid[], uuid[], text[], uuid[], bytea[], text[], text[], text[], integer[], integer[])":
+        "vault.store_successors(uuid, tid[], uuid[], uuid[], text[], integer[], integer[], uuid[], bytea[], uuid[], uuid[], text[], integer[], integer[])":
             ["operator"],
         "vault.superseded_token_versions()": ["ingest"],
         "vault.token_version_needs(integer)": ["operator"],

@@ -4,53 +4,57 @@ package import Postgres
 package struct SuccessorBatch {
     package private(set) var originals = 0
     private var places = BinaryArray(of: .tid, capacity: 100_000)
-    private var oldOriginals = BinaryArray(of: .uuid, capacity: 200_000)
-    private var newOriginals = BinaryArray(of: .uuid, capacity: 200_000)
+    private var old = BinaryArray(of: .uuid, capacity: 200_000)
+    private var new = BinaryArray(of: .uuid, capacity: 200_000)
     private var domains = BinaryArray(of: .text, capacity: 100_000)
-    private var dataKeys = BinaryArray(of: .uuid, capacity: 200_000)
-    private var sealed = BinaryArray(of: .bytea, capacity: 1_000_000)
-    private var oldTokens = BinaryArray(of: .text, capacity: 1_000_000)
-    private var newTokens = BinaryArray(of: .text, capacity: 1_000_000)
-    private var pairDomains = BinaryArray(of: .text, capacity: 100_000)
     private var versions = BinaryArray(of: .int4, capacity: 100_000)
     private var slices = BinaryArray(of: .int4, capacity: 100_000)
+    private var dataKeys = BinaryArray(of: .uuid, capacity: 200_000)
+    private var sealed = BinaryArray(of: .bytea, capacity: 1_000_000)
+    private var oldNetworks = BinaryArray(of: .uuid, capacity: 100_000)
+    private var newNetworks = BinaryArray(of: .uuid, capacity: 100_000)
+    private var networkDomains = BinaryArray(of: .text, capacity: 100_000)
+    private var networkVersions = BinaryArray(of: .int4, capacity: 100_000)
+    private var networkSlices = BinaryArray(of: .int4, capacity: 100_000)
 
     package init() {}
 
-    /// A value's original under its new token.
+    /// A value's original under its new token. Rows that hold the old token are to hold the new one; tokens of one slice
+    /// move in one transaction.
     package mutating func addOriginal(
-        old: SealedOriginal, new: UInt128, dataKey: UInt128, sealed bytes: Span<UInt8>
+        old original: SealedOriginal, new bits: UInt128, slice: Int32, dataKey: UInt128, sealed bytes: Span<UInt8>
     ) {
-        places.append(old.place.bytes.span)
-        oldOriginals.append(uuid: old.token)
-        newOriginals.append(uuid: new)
-        domains.append(utf8: old.domain)
+        places.append(original.place.bytes.span)
+        old.append(uuid: original.token)
+        new.append(uuid: bits)
+        domains.append(utf8: original.domain)
+        versions.append(int4: Int32(original.version))
+        slices.append(int4: slice)
         dataKeys.append(uuid: dataKey)
         sealed.append(bytes)
         originals += 1
     }
 
-    /// Rows that hold `old` are to hold `new`. Tokens of one slice move in one transaction.
-    package mutating func addPair(old: [UInt8], new: [UInt8], domain: String, oldVersion: UInt32, slice: Int32) {
-        oldTokens.append(old.span)
-        newTokens.append(new.span)
-        pairDomains.append(utf8: domain)
-        versions.append(int4: Int32(oldVersion))
-        slices.append(int4: slice)
+    /// The tokens of a derived domain, which has no originals.
+    package mutating func addNetwork(
+        old: UInt128, new: UInt128, domain: String, oldVersion: UInt32, slice: Int32
+    ) {
+        oldNetworks.append(uuid: old)
+        newNetworks.append(uuid: new)
+        networkDomains.append(utf8: domain)
+        networkVersions.append(int4: Int32(oldVersion))
+        networkSlices.append(int4: slice)
     }
 
-    fileprivate func statement(
-        _ rotation: UInt128, from: UInt128?, to: UInt128?, valueSum: UInt128
-    ) -> Statement {
+    fileprivate func statement(_ rotation: UInt128) -> Statement {
         Statement(
             "storing originals under their new tokens",
             """
             SELECT token
-            FROM vault.store_successors($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-            """, .uuid(rotation), .uuid(from), .uuid(to), .uuid(valueSum), .array(places), .array(oldOriginals),
-            .array(newOriginals), .array(domains), .array(dataKeys), .array(sealed), .array(oldTokens),
-            .array(newTokens),
-            .array(pairDomains), .array(versions), .array(slices))
+            FROM vault.store_successors($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+            """, .uuid(rotation), .array(places), .array(old), .array(new), .array(domains), .array(versions),
+            .array(slices), .array(dataKeys), .array(sealed), .array(oldNetworks), .array(newNetworks),
+            .array(networkDomains), .array(networkVersions), .array(networkSlices))
     }
 }
 
@@ -134,15 +138,27 @@ extension VaultStore {
 
     /// Begins to store a page; the caller prepares the next one meanwhile.
     package mutating func sendSuccessors(
-        _ rotation: UInt128, from: UInt128?, to: UInt128?, valueSum: UInt128, _ batch: SuccessorBatch
+        _ rotation: UInt128, _ batch: SuccessorBatch
     ) throws(PostgresError) -> PendingStatement {
-        try connection.send(batch.statement(rotation, from: from, to: to, valueSum: valueSum))
+        try connection.send(batch.statement(rotation))
     }
 
     /// - Returns: new tokens that stood already; open them before committing.
     package mutating func successorsStored(_ pending: consuming PendingStatement) throws(PostgresError) -> [UInt128] {
         let rows = try connection.receive(pending)
         return (0..<rows.count).compactMap { rows.uuid(row: $0, column: 0) }
+    }
+
+    /// Moves the cursor over a page that this transaction has stored.
+    ///
+    /// - Throws: ``SQLState/fileAdvancedByAnother`` when it does not stand at `from`.
+    package mutating func passOriginals(
+        _ rotation: UInt128, from: UInt128?, to: UInt128?, count: Int, valueSum: UInt128
+    ) throws(PostgresError) {
+        try connection.run(
+            Statement(
+                "moving the rotation's cursor", "SELECT vault.pass_originals($1, $2, $3, $4, $5)", .uuid(rotation),
+                .uuid(from), .uuid(to), .int4(Int32(count)), .uuid(valueSum)))
     }
 
     /// Begins to store a page; the caller prepares the next one meanwhile.

@@ -140,7 +140,8 @@ struct RoleMatrixTests {
                 let state = connection.refusal(of: script)
                 connection.rollback()
                 // What no view can do fails before it is forbidden.
-                let isView = relation.hasPrefix("public.duplicate") || relation == "vault.token_pair"
+                let isView =
+                    relation.hasPrefix("public.duplicate") || ["vault.token_pair", "vault.rotation_pair"].contains(relation)
                 #expect(
                     state == "42501" || isView && ["42809", "55000"].contains(state),
                     "\(group): \(privilege) on \(relation): \(state ?? "done")")

@@ -124,14 +124,21 @@ struct RotationTests {
             "beginning a rotation",
             "SELECT * FROM vault.begin_rotation('00000000-0000-0000-0000-00000000000f', 'token-key', 2, NULL)")
         let store = """
-            SELECT vault.store_successors('00000000-0000-0000-0000-00000000000f', NULL, '\(bits)', gen_random_uuid(),
-                ARRAY['(0,1)']::tid[], ARRAY['\(bits)']::uuid[], ARRAY[gen_random_uuid()], ARRAY['ip'], ARRAY[gen_random_uuid()],
-                ARRAY[decode(repeat('00', 60), 'hex')], ARRAY['\(token)'], ARRAY['ip_v2_\(bits)'], ARRAY['ip'], ARRAY[1], ARRAY[0])
+            SELECT vault.store_successors('00000000-0000-0000-0000-00000000000f', ARRAY['(0,1)']::tid[], ARRAY['\(bits)']::uuid[],
+                ARRAY[gen_random_uuid()], ARRAY['ip'], ARRAY[1], ARRAY[0], ARRAY[gen_random_uuid()],
+                ARRAY[decode(repeat('00', 60), 'hex')], '{}', '{}', '{}', '{}', '{}')
             """
         try house.erase([token]).succeeded()
-        var refusal: String?
-        do { try rotating.runTrustedScript("storing the page", store) } catch { refusal = error.state?.code }
-        #expect(refusal == "TV010")
+        // Its original is gone; and had the page been stored just before, the cursor no longer stands where it began.
+        let pass = """
+            SELECT vault.pass_originals('00000000-0000-0000-0000-00000000000f', NULL,
+                                        '00000000-0000-0000-0000-000000000001', 1, gen_random_uuid())
+            """
+        for script in [store, pass] {
+            var refusal: String?
+            do { try rotating.runTrustedScript("storing the page", script) } catch { refusal = error.state?.code }
+            #expect(refusal == "TV010", "\(script)")
+        }
         #expect(try house.places(of: token) == ["audit.event", "public.user_logins", "vault.erased_token"])
     }
 
