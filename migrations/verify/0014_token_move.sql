@@ -1,4 +1,4 @@
--- verify 0013_token_move: the pairs of tokens, and what reads and writes them, are as migrated and grant nothing else.
+-- verify 0014_token_move: the pairs of tokens, and what reads and writes them, are as migrated and grant nothing else.
 -- Reads the catalogue only. Raises TV020 and says what differs. A body is known by the SHA-256 of its text.
 
 DO $$

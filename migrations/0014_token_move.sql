@@ -1,5 +1,5 @@
--- 0013_token_move: pairs of tokens are kept as bits, and pages of a token key's rotation are stored by two sessions.
--- requires: 0012_rotation_by_place
+-- 0014_token_move: pairs of tokens are kept as bits, and pages of a token key's rotation are stored by two sessions.
+-- requires: 0013_persons
 -- As text a pair was most of what a page wrote, and each step parsed it back. The view vault.rotation_pair gives the text.
 -- A page no longer takes the rotation's lock: the cursor's compare-and-set, which the caller does last, keeps pages in order.
 
@@ -403,6 +403,6 @@ GRANT EXECUTE ON FUNCTION
     vault.pass_originals(uuid, uuid, uuid, integer, uuid)
     TO tokenvault_operator;
 
-SELECT vault.record_migration(13, 'token_move');
+SELECT vault.record_migration(14, 'token_move');
 
 COMMIT;
