@@ -141,7 +141,8 @@ struct RoleMatrixTests {
                 connection.rollback()
                 // What no view can do fails before it is forbidden.
                 let isView =
-                    relation.hasPrefix("public.duplicate") || ["vault.token_pair", "vault.rotation_pair"].contains(relation)
+                    relation.hasPrefix("public.duplicate")
+                    || ["vault.token_pair", "vault.rotation_pair"].contains(relation)
                 #expect(
                     state == "42501" || isView && ["42809", "55000"].contains(state),
                     "\(group): \(privilege) on \(relation): \(state ?? "done")")

@@ -22,7 +22,7 @@ struct FullDiskTests {
             "CREATE TABLESPACE first LOCATION '\(first.space.path)'",
             "CREATE TABLESPACE second LOCATION '\(second.space.path)'",
             "ALTER TABLE vault.original SET TABLESPACE first", "ALTER INDEX vault.original_pkey SET TABLESPACE first",
-            "ALTER TABLE vault.rotation_pair SET TABLESPACE first",
+            "ALTER TABLE vault.token_move SET TABLESPACE first",
             "ALTER TABLE public.user_logins SET TABLESPACE second",
             "CHECKPOINT",
         ] { _ = try vault.query(sql) }

@@ -11,11 +11,7 @@ BEGIN
         ('vault.finish_rotation(uuid, text)', true, '76bcb6d36b8ae754',
          'tokenvault_operator'),
         ('vault.old_token_places(uuid)', true, 'a4054f4fe3a91f1e',
-         'tokenvault_auditor, tokenvault_operator'),
-        ('vault.retire_token_version(integer, boolean)', true, '9c0e490a5598e39b',
-         'tokenvault_operator'),
-        ('vault.token_files()', false, 'c857fa4d85885130',
-         '')
+         'tokenvault_auditor, tokenvault_operator')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
                function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,

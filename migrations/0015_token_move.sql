@@ -1,5 +1,5 @@
--- 0014_token_move: pairs of tokens are kept as bits, and pages of a token key's rotation are stored by two sessions.
--- requires: 0013_persons
+-- 0015_token_move: pairs of tokens are kept as bits, and pages of a token key's rotation are stored by two sessions.
+-- requires: 0014_old_tokens
 -- As text a pair was most of what a page wrote, and each step parsed it back. The view vault.rotation_pair gives the text.
 -- A page no longer takes the rotation's lock: the cursor's compare-and-set, which the caller does last, keeps pages in order.
 
@@ -324,7 +324,7 @@ BEGIN
 END;
 $$;
 
--- As in 0012, over vault.token_move.
+-- As in 0014, over vault.token_move.
 CREATE OR REPLACE FUNCTION vault.retire_token_version(p_version integer, p_end_runs boolean)
     RETURNS TABLE (audit_sequence bigint, audit_head bytea)
     LANGUAGE plpgsql
@@ -389,11 +389,32 @@ BEGIN
     ELSE
         TRUNCATE vault.token_successor;
     END IF;
+    -- What was left alone once and does not stand any more.
+    DELETE FROM vault.rotation_exception AS exception_
+    WHERE NOT EXISTS (SELECT FROM vault.original AS original WHERE original.token = exception_.token)
+      AND NOT EXISTS (SELECT FROM vault.quarantine AS record WHERE record.id = exception_.token);
     INSERT INTO vault.retired_key (id) VALUES (key_.id) ON CONFLICT (id) DO UPDATE SET retired_at = clock_timestamp();
     RETURN QUERY SELECT appended.sequence, appended.head
         FROM audit.append('key.retire', key_.id::text, NULL, NULL,
                           key_.name || CASE WHEN ended > 0 THEN ': ingest runs ended ' || ended ELSE '' END) AS appended;
 END;
+$$;
+
+-- The tables (leaves of partitioned ones) in which rotations replace tokens, with their files on disk.
+CREATE OR REPLACE FUNCTION vault.token_files() RETURNS TABLE (name text, file oid)
+    LANGUAGE sql
+    STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('%I.%I', namespace.nspname, class.relname), pg_relation_filenode(class.oid)
+    FROM (SELECT 'vault.original'::regclass AS id UNION SELECT 'vault.token_move'::regclass
+          UNION SELECT 'vault.token_successor'::regclass UNION SELECT 'vault.rotation_exception'::regclass
+          UNION SELECT 'vault.erasure_item'::regclass UNION SELECT 'pg_catalog.pg_statistic'::regclass
+          UNION SELECT coalesce(leaf.relid, named.id)
+                FROM (SELECT DISTINCT masked.table_name::regclass AS id FROM vault.masked_column AS masked) AS named
+                LEFT JOIN LATERAL pg_partition_tree(named.id) AS leaf ON leaf.isleaf) AS held
+    JOIN pg_class AS class ON class.oid = held.id
+    JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace;
 $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA vault FROM PUBLIC;
@@ -403,6 +424,6 @@ GRANT EXECUTE ON FUNCTION
     vault.pass_originals(uuid, uuid, uuid, integer, uuid)
     TO tokenvault_operator;
 
-SELECT vault.record_migration(14, 'token_move');
+SELECT vault.record_migration(15, 'token_move');
 
 COMMIT;

@@ -1,4 +1,4 @@
--- verify 0014_token_move: the pairs of tokens, and what reads and writes them, are as migrated and grant nothing else.
+-- verify 0015_token_move: the pairs of tokens, and what reads and writes them, are as migrated and grant nothing else.
 -- Reads the catalogue only. Raises TV020 and says what differs. A body is known by the SHA-256 of its text.
 
 DO $$
@@ -14,7 +14,7 @@ BEGIN
          'tokenvault_operator'),
         ('vault.pass_originals(uuid, uuid, uuid, integer, uuid)', true, '5afa50b73cfde78a',
          'tokenvault_operator'),
-        ('vault.retire_token_version(integer, boolean)', true, '23b63ab7074f564c',
+        ('vault.retire_token_version(integer, boolean)', true, 'b2a4b23ba85ab459',
          'tokenvault_operator'),
         ('vault.rotation_extent()', true, '9083cc338c45e011',
          'tokenvault_operator'),
@@ -25,7 +25,9 @@ BEGIN
         ('vault.slice_pairs(text, integer, integer)', false, 'cfeda9e6bd3354c9',
          ''),
         ('vault.store_successors(uuid, tid[], uuid[], uuid[], text[], integer[], integer[], uuid[], bytea[], uuid[], uuid[], text[], integer[], integer[])', true, '8445c575895d32b9',
-         'tokenvault_operator')
+         'tokenvault_operator'),
+        ('vault.token_files()', false, '152fc1899ac5dcf1',
+         '')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
                function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,
