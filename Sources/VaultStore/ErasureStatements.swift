@@ -53,7 +53,9 @@ extension VaultStore {
         _ id: UInt128, tokens: [String]?, user: String?, maskedRows: MaskedRows, shared: SharedValues, reason: String,
         ticket: String, isDryRun: Bool
     ) throws(PostgresError) -> BegunErasure {
-        begun(
+        try awaitOtherBeginnings()
+        defer { letOthersBegin() }
+        return begun(
             try connection.run(
                 Statement(
                     "beginning the erasure",
@@ -70,7 +72,9 @@ extension VaultStore {
     package mutating func beginExpiry(
         _ id: UInt128, domain: String?, cutoff: String, reason: String, ticket: String?, isDryRun: Bool
     ) throws(PostgresError) -> BegunErasure {
-        begun(
+        try awaitOtherBeginnings()
+        defer { letOthersBegin() }
+        return begun(
             try connection.run(
                 Statement(
                     "beginning the expiry",
@@ -78,6 +82,19 @@ extension VaultStore {
                     SELECT id, resumed, audit_sequence, audit_head
                     FROM vault.begin_expiry($1, $2, $3::text::date, $4, $5, $6)
                     """, .uuid(id), .text(domain), .text(cutoff), .text(reason), .text(ticket), .bool(isDryRun))))
+    }
+
+    /// The server may still be beginning an erasure whose client was killed: who begins the same one beside it would not
+    /// find it, and make another.
+    private mutating func awaitOtherBeginnings() throws(PostgresError) {
+        try connection.run(
+            Statement("waiting for another erasure to begin", "SELECT pg_catalog.pg_advisory_lock(7239120554173)"))
+    }
+
+    private mutating func letOthersBegin() {
+        // If it fails the session is gone, and the lock with it.
+        _ = try? connection.run(
+            Statement("letting other erasures begin", "SELECT pg_catalog.pg_advisory_unlock(7239120554173)"))
     }
 
     package mutating func recordErasurePlan(

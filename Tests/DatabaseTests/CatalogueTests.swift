@@ -50,7 +50,7 @@ struct Breakage: Sendable, CustomTestStringConvertible {
         Breakage(
             "ALTER FUNCTION vault.require_releasable SECURITY DEFINER", "0013", "vault.require_releasable(uuid, text)"),
         Breakage("ALTER FUNCTION vault.release RESET search_path", "0010", "no pinned search_path"),
-        Breakage("GRANT EXECUTE ON FUNCTION vault.old_token_places TO tokenvault_ingest", "0014", "old_token_places"),
+        Breakage("GRANT EXECUTE ON FUNCTION vault.old_token_places TO tokenvault_ingest", "0015", "old_token_places"),
         Breakage("ALTER TABLE vault.rotation DROP COLUMN files", "0014", "vault.rotation has the columns"),
         Breakage("ALTER FUNCTION vault.release SET search_path = public, pg_catalog", "0010", "no pinned search_path"),
         Breakage("GRANT EXECUTE ON FUNCTION vault.release TO tokenvault_operator", "0010", "vault.release("),

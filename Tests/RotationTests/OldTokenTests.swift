@@ -40,7 +40,7 @@ struct OldTokenTests {
         let early = try verify(vault)
         #expect(early.places.contains("pg_catalog.pg_statistic"))
         #expect(try tables(vault, holding: old).subtracting(early.places) == [])
-        #expect(early.places.isSuperset(of: ["vault.rotation_pair", "vault.rotation_exception", "vault.quarantine"]))
+        #expect(early.places.isSuperset(of: ["vault.token_move", "vault.rotation_exception", "vault.quarantine"]))
         #expect(early.unwritten.isSuperset(of: ["public.user_logins", "vault.original"]))
         try vault.tokenvault("vault_operator", ["rotate", "token-key", "retire"]).succeeded()
         let macs = try vault.query("SELECT body_mac FROM vault.quarantine")

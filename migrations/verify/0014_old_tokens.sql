@@ -9,9 +9,7 @@ BEGIN
         ('vault.change_key_state(uuid, text)', true, '66d4d4a95ee54af5',
          'tokenvault_operator'),
         ('vault.finish_rotation(uuid, text)', true, '76bcb6d36b8ae754',
-         'tokenvault_operator'),
-        ('vault.old_token_places(uuid)', true, 'a4054f4fe3a91f1e',
-         'tokenvault_auditor, tokenvault_operator')
+         'tokenvault_operator')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
                function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,

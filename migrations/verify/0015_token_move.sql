@@ -12,6 +12,8 @@ BEGIN
          'tokenvault_operator'),
         ('vault.move_rows(uuid, integer, integer)', true, 'cebb081131f03fbf',
          'tokenvault_operator'),
+        ('vault.old_token_places(uuid)', true, '142c95acd117ec8c',
+         'tokenvault_auditor, tokenvault_operator'),
         ('vault.pass_originals(uuid, uuid, uuid, integer, uuid)', true, '5afa50b73cfde78a',
          'tokenvault_operator'),
         ('vault.retire_token_version(integer, boolean)', true, 'b2a4b23ba85ab459',
