@@ -95,15 +95,14 @@ struct InterruptionTests {
 
         // Ctrl-C takes the reader of the pipe along, and the summary cannot be written; SIGPIPE itself is nobody's end.
         let command = vault.command("vault_ingest", ["ingest", "--batch-size", "100", file])
+        let number = vault.folder.appending(path: "pid").path
         let piped = try Command(
             "/bin/bash",
-            ["-c", "\"$0\" \"$@\" > >(:) & echo $! >&2; wait $!", command.executable] + command.arguments,
+            ["-c", "\"$0\" \"$@\" > >(:) & echo $! >'\(number)'; wait $!", command.executable] + command.arguments,
             environment: command.environment
         ).start()
         while try vault.query("SELECT count(*) FROM public.user_logins") == "0" { Thread.sleep(forTimeInterval: 0.02) }
-        let shell = "\(piped.processIdentifier)"
-        let pid = try Command("/usr/bin/pgrep", ["-P", shell, "-f", command.executable]).check()
-            .split(separator: "\n").first.flatMap { Int32($0) }
+        let pid = Int32(try String(contentsOfFile: number, encoding: .utf8).trimmingCharacters(in: .newlines))
         _ = kill(try #require(pid), SIGPIPE)
         Thread.sleep(forTimeInterval: 0.2)
         #expect(piped.isRunning, "SIGPIPE ended the run")
