@@ -108,6 +108,7 @@ DROP FUNCTION vault.store_successors(uuid, uuid, uuid, uuid, tid[], uuid[], uuid
 -- token key: adds the new originals of a page beside the old ones, and the pairs that the rows move by: one for each
 -- original, and one for each network given. Returns the new tokens that stood already, which the caller opens.
 -- The caller then moves the cursor (pass_originals), in the same transaction. Commits without waiting for the disk: 0012.
+-- It waits for no lock for long: who holds it may wait for the caller's other session (VACUUM FULL beside two writers).
 CREATE FUNCTION vault.store_successors(p_rotation uuid, p_places tid[], p_old_bits uuid[], p_new_bits uuid[],
                                        p_domains text[], p_old_versions integer[], p_slices integer[], p_data_keys uuid[],
                                        p_sealed bytea[], p_old_networks uuid[], p_new_networks uuid[],
@@ -119,6 +120,7 @@ CREATE FUNCTION vault.store_successors(p_rotation uuid, p_places tid[], p_old_bi
     SET enable_seqscan = off
     SET enable_hashjoin = off
     SET enable_mergejoin = off
+    SET lock_timeout = '5s'
     SET jit = off
 AS $$
 DECLARE

@@ -57,10 +57,11 @@ package struct RotationRun: ~Copyable {
                 guard case .database(let cause) = error else { throw error }
                 failure = cause
             }
-            store.rollback()
-            forgetUncertain()
+            // First the others: what the own session waits for may wait for them.
             besideSession = nil
             secondWriter = nil
+            store.rollback()
+            forgetUncertain()
             if steps != lastSteps {
                 (failures, lastSteps, deadline) = (0, steps, ContinuousClock.now + options.retryFor)
             }

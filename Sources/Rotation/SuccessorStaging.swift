@@ -24,6 +24,8 @@ extension RotationRun {
         do { total = try store.countOriginals(except: target) } catch { throw .database(error) }
         var (place, sum, staged, done) = (state.place, state.valueSum, 0, 0)
         var reader = try pageReader(state)
+        // Later passes read what is left when all before is committed. And no page waits, uncommitted, for a throttle.
+        let readsAhead = reader.readsAhead && options.throttle == nil
         var writer = PageWriter.first
         var underway: Sent? = nil
         var later: Sent? = nil
@@ -33,8 +35,7 @@ extension RotationRun {
                 let sent = try send(work, rotation: rotation, by: writer)
                 writer = writer.other
                 if underway == nil { underway = consume sent } else { later = consume sent }
-                // Later passes read what is left when all before is committed.
-                next = reader.readsAhead ? try nextStaged(rotation, &reader, target, fingerprint) : nil
+                next = readsAhead ? try nextStaged(rotation, &reader, target, fingerprint) : nil
                 if next != nil, later == nil { continue }
             }
             guard let earlier = underway.take() else { break }
@@ -61,7 +62,7 @@ extension RotationRun {
                 }
                 reader.goBack(to: work.page.end)
             }
-            if next == nil, reader.readsAhead || underway == nil {
+            if next == nil, readsAhead || underway == nil {
                 next = try nextStaged(rotation, &reader, target, fingerprint)
             }
         }

@@ -68,4 +68,26 @@ struct CrashTests {
         }
         #expect(try vault.query("SELECT count(*), min(token_version) FROM vault.original") == "800|2")
     }
+
+    @Test("and whoever locks the table between pages do not wait for each other for ever", .timeLimit(.minutes(2)))
+    func locked() throws {
+        let vault = try LiveVault("locked")
+        defer { vault.remove() }
+        let file = try vault.file("logins.ndjson", try LiveVault.records(1_000))
+        try vault.tokenvault("vault_ingest", ["ingest", file]).succeeded()
+        try vault.activateSecondTokenKey()
+        let run = try vault.command("vault_operator", ["rotate", "token-key", "run", "--page-size", "10"]).start()
+        var locks = 0
+        while run.isRunning, locks < 8 {
+            let before = try progress(vault)
+            try vault.wait(for: "pages") { try progress(vault) > before || !run.isRunning }
+            try vault.cluster.psql(
+                user: "vault_admin", database: vault.database, "BEGIN; LOCK TABLE vault.original; COMMIT")
+            locks += 1
+        }
+        #expect(locks >= 3, "it was over before the table was locked")
+        let finished = run.wait()
+        #expect(finished.status == 0, "\(finished.standardError)")
+        #expect(try vault.query("SELECT min(token_version), max(token_version) FROM vault.original") == "2|2")
+    }
 }
