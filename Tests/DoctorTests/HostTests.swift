@@ -93,10 +93,11 @@ struct HostTests {
         var findings = Findings()
         HostChecks(root: root.path, environment: ["SWIFT_BACKTRACE": "enable=no"]).run(&findings)
         for check in ["swap", "core"] {
-            let found = findings.all.filter { $0.check == check }
-            // The tests' own process can be dumped, which is said as well.
-            let own = check == "core" ? ["this process can be dumped: a crash may write keys to disk"] : []
-            let expected = own + (wrong[check].map { [$0] } ?? [])
+            // Whether the tests' own process can be dumped depends on which tests ran before: that is not asked here.
+            let found = findings.all.filter {
+                $0.check == check && !$0.message.hasPrefix("this process can be dumped")
+            }
+            let expected = wrong[check].map { [$0] } ?? []
             #expect(found.filter { $0.verdict != .ok }.count == expected.count, "\(found)")
             for text in expected { #expect(found.contains { $0.message.hasPrefix(text) }, "\(found)") }
         }
