@@ -4,11 +4,6 @@ import VaultStore
 /// Functions, triggers and default privileges: what runs inside the database, as whom, and for whom.
 enum CodeChecks {
     private static let searchPath = "search_path=pg_catalog, pg_temp"
-    /// `pg_trigger.tgtype`: before a statement that updates (event only), deletes or truncates.
-    private static let appendOnly = [
-        (table: "audit.event", type: 58, events: "UPDATE OR DELETE OR TRUNCATE"),
-        (table: "audit.head", type: 42, events: "DELETE OR TRUNCATE"),
-    ]
 
     static func run(_ store: inout VaultStore, _ findings: inout Findings) throws(PostgresError) {
         let functions = try store.functions()
@@ -52,7 +47,7 @@ enum CodeChecks {
     }
 
     private static func checkAppendOnly(_ code: [TableCode], _ findings: inout Findings) {
-        for guarded in appendOnly {
+        for guarded in RoleMatrix.appendOnly {
             let found = code.first {
                 $0.table == guarded.table && $0.name == "append_only" && $0.type == guarded.type
                     && $0.calls == "audit.refuse_change"
@@ -78,7 +73,8 @@ enum CodeChecks {
 
     /// Triggers of the vault's own that are off or gone, beside those of the log.
     private static func checkOwn(_ code: [TableCode], _ findings: inout Findings) {
-        for path in RoleMatrix.triggers.sorted() where !appendOnly.contains(where: { path.hasPrefix("\($0.table).") }) {
+        let logs = RoleMatrix.appendOnly.map { "\($0.table).append_only" }
+        for path in RoleMatrix.triggers.subtracting(logs).sorted() {
             let dot = path.lastIndex(of: ".") ?? path.startIndex
             let (table, name) = (path[..<dot], path[path.index(after: dot)...])
             guard let found = code.first(where: { $0.table == table && $0.name == name && $0.kind == "trigger" }) else {

@@ -45,7 +45,7 @@ extension RotationRun {
         while let work = next {
             do {
                 try store.begin()
-                try storeFreshKeys(work.keys, rotation: rotation)
+                try Self.storeFreshKeys(work.keys, rotation: rotation, in: &store)
                 let pending = try store.sendResealed(
                     rotation, from: place, to: work.end, valueSum: sum &+ work.sum, work.batch)
                 next = reader.readsAhead ? try nextResealed(rotation, &reader, fingerprint) : nil
@@ -142,7 +142,7 @@ extension RotationRun {
                 }
                 if !records.isEmpty {
                     try store.begin()
-                    try storeFreshKeys([key], rotation: rotation)
+                    try Self.storeFreshKeys([key], rotation: rotation, in: &store)
                     try store.replaceQuarantined(rotation, records, newKey: key.record.id)
                     _ = try store.commit()
                     key.isStored = true

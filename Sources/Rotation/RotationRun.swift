@@ -176,9 +176,11 @@ package struct RotationRun: ~Copyable {
         } catch { throw .keyring(error) }
     }
 
-    /// Stores the data keys that the transaction in hand seals under, if they are not stored yet.
-    mutating func storeFreshKeys(_ keys: [FreshKey], rotation: UInt128) throws(PostgresError) {
-        for key in keys where !key.isStored { try store.addRotationDataKey(key.record, rotation: rotation) }
+    /// Stores the data keys that are not stored yet, in the transaction of `session`.
+    static func storeFreshKeys(
+        _ keys: [FreshKey], rotation: UInt128, in session: inout VaultStore
+    ) throws(PostgresError) {
+        for key in keys where !key.isStored { try session.addRotationDataKey(key.record, rotation: rotation) }
     }
 
     mutating func note(_ left: [(token: UInt128, reason: String)], rotation: UInt128) throws(RotationError) {

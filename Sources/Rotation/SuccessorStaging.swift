@@ -84,7 +84,7 @@ extension RotationRun {
         let pending = try on(writer) { session throws(PostgresError) in
             if !keys.isEmpty {
                 try session.begin()
-                for key in keys { try session.addRotationDataKey(key.record, rotation: rotation) }
+                try Self.storeFreshKeys(keys, rotation: rotation, in: &session)
                 _ = try session.commit()
             }
             try session.begin()

@@ -92,7 +92,7 @@ extension VaultStore {
     }
 
     private mutating func letOthersBegin() {
-        // If it fails the session is gone, and the lock with it.
+        // If it fails the session or its transaction did, and the command ends soon: the lock goes with the session.
         _ = try? connection.run(
             Statement("letting other erasures begin", "SELECT pg_catalog.pg_advisory_unlock(7239120554173)"))
     }

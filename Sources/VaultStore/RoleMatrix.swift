@@ -74,6 +74,11 @@ package enum RoleMatrix {
         "audit.event.append_only", "audit.head.append_only", "vault.recovery_draft.booked",
     ]
 
+    /// What the triggers `append_only` refuse, each before a statement. `type` is `pg_trigger.tgtype`.
+    package static let appendOnly: [(table: String, type: Int, events: String)] = [
+        ("audit.event", 58, "UPDATE OR DELETE OR TRUNCATE"), ("audit.head", 42, "DELETE OR TRUNCATE"),
+    ]
+
     /// Every function, and the groups that may call it.
     package static let functions: [String: Set<String>] = [
         "audit.append(text, text, text, text, text)": [],
