@@ -1,4 +1,4 @@
--- verify 0014_old_tokens: what says where old tokens are left is as migrated and grants nothing else.
+-- verify 0014_token_move: the pairs of tokens, and what reads and writes them, are as migrated and grant nothing else.
 -- Reads the catalogue only. Raises TV020 and says what differs. A body is known by the SHA-256 of its text.
 
 DO $$
@@ -6,9 +6,23 @@ DECLARE
     wrong text;
 BEGIN
     WITH expected (name, definer, body, callers) AS (VALUES
-        ('vault.change_key_state(uuid, text)', true, '66d4d4a95ee54af5',
+        ('vault.analyze_successors()', true, '28759da2b415ba91',
          'tokenvault_operator'),
-        ('vault.finish_rotation(uuid, text)', true, '76bcb6d36b8ae754',
+        ('vault.drop_old_originals(uuid)', true, 'af0bd37efde140c0',
+         'tokenvault_operator'),
+        ('vault.move_rows(uuid, integer, integer)', true, 'cebb081131f03fbf',
+         'tokenvault_operator'),
+        ('vault.pass_originals(uuid, uuid, uuid, integer, uuid)', true, '5afa50b73cfde78a',
+         'tokenvault_operator'),
+        ('vault.rotation_extent()', true, '9083cc338c45e011',
+         'tokenvault_operator'),
+        ('vault.rotation_leftovers(uuid, integer)', true, '190f525ad026f3fe',
+         'tokenvault_operator'),
+        ('vault.rotation_pairs(uuid, bigint, bigint)', true, '12a3297a49688028',
+         'tokenvault_operator'),
+        ('vault.slice_pairs(text, integer, integer)', false, 'cfeda9e6bd3354c9',
+         ''),
+        ('vault.store_successors(uuid, tid[], uuid[], uuid[], text[], integer[], integer[], uuid[], bytea[], uuid[], uuid[], text[], integer[], integer[])', true, '8445c575895d32b9',
          'tokenvault_operator')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
@@ -50,8 +64,11 @@ DECLARE
     wrong text;
 BEGIN
     WITH expected (name, columns, privileges) AS (VALUES
-        ('vault.rotation',
-         'r id uuid!, kind text!, target_version integer, state text!, started_by name!, started_at timestamp with time zone!, updated_at timestamp with time zone!, finished_at timestamp with time zone, place uuid, pass integer!, values_done bigint!, rows_done bigint!, value_sum uuid!, rows_moved jsonb!, rows_before jsonb, outcome text, files jsonb',
+        ('vault.rotation_pair',
+         'v rotation uuid, old_version integer, slice integer, domain text, old_token text, new_token text',
+         ''),
+        ('vault.token_move',
+         'r rotation uuid!, old_version integer!, new_version integer!, slice integer!, domain text!, old_bits uuid!, new_bits uuid!',
          '')
     ), actual AS (
         SELECT format('%s.%s', namespace.nspname, class.relname) AS name, pg_get_userbyid(class.relowner) AS owner,

@@ -1,5 +1,5 @@
--- 0014_old_tokens: says where old tokens are left after a rotation of the token key, and leaves fewer of them.
--- requires: 0013_persons
+-- 0015_old_tokens: says where old tokens are left after a rotation of the token key, and leaves fewer of them.
+-- requires: 0014_token_move
 -- Rows, originals and pairs are counted by the census. Here is the rest: requests, tombstones, statistics, the log, and tables
 -- that were not written anew since: what a VACUUM without FULL takes away stays readable in its page.
 
@@ -17,7 +17,7 @@ CREATE FUNCTION vault.token_files() RETURNS TABLE (name text, file oid)
     SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('%I.%I', namespace.nspname, class.relname), pg_relation_filenode(class.oid)
-    FROM (SELECT 'vault.original'::regclass AS id UNION SELECT 'vault.rotation_pair'::regclass
+    FROM (SELECT 'vault.original'::regclass AS id UNION SELECT 'vault.token_move'::regclass
           UNION SELECT 'vault.token_successor'::regclass UNION SELECT 'vault.rotation_exception'::regclass
           UNION SELECT 'vault.erasure_item'::regclass UNION SELECT 'pg_catalog.pg_statistic'::regclass
           UNION SELECT coalesce(leaf.relid, named.id)
@@ -74,8 +74,8 @@ BEGIN
     END IF;
     target := standing.target_version;
 
-    RETURN QUERY SELECT 'pair', 'vault.rotation_pair', count(*) FROM vault.rotation_pair AS pair
-        WHERE pair.old_version < target;
+    RETURN QUERY SELECT 'pair', 'vault.token_move', count(*) FROM vault.token_move AS move
+        WHERE move.old_version < target;
     RETURN QUERY SELECT 'pair', 'vault.token_successor', count(*) FROM vault.token_successor AS noted
         WHERE noted.old_version < target;
     RETURN QUERY SELECT 'request', 'vault.recovery_request_item', count(DISTINCT item.token)
@@ -185,10 +185,10 @@ BEGIN
            OR run.token_version IS NULL AND run.started_at < coalesce(key_.deactivated_at, key_.compromised_at, clock_timestamp()));
     GET DIAGNOSTICS ended = ROW_COUNT;
     -- Truncated, so that no old token stays in dead rows; ingest waits for that, and then finds the key retired.
-    IF EXISTS (SELECT FROM vault.rotation_pair AS pair WHERE pair.old_version <> p_version) THEN
-        DELETE FROM vault.rotation_pair AS pair WHERE pair.old_version = p_version;
+    IF EXISTS (SELECT FROM vault.token_move AS move WHERE move.old_version <> p_version) THEN
+        DELETE FROM vault.token_move AS move WHERE move.old_version = p_version;
     ELSE
-        TRUNCATE vault.rotation_pair;
+        TRUNCATE vault.token_move;
     END IF;
     LOCK TABLE vault.token_successor IN ACCESS EXCLUSIVE MODE;
     IF EXISTS (SELECT FROM vault.token_successor AS noted WHERE noted.old_version <> p_version) THEN
@@ -264,6 +264,6 @@ $$;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA vault FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION vault.old_token_places(uuid) TO tokenvault_operator, tokenvault_auditor;
 
-SELECT vault.record_migration(14, 'old_tokens');
+SELECT vault.record_migration(15, 'old_tokens');
 
 COMMIT;
