@@ -73,7 +73,7 @@ struct CrashTests {
     func locked() throws {
         let vault = try LiveVault("locked")
         defer { vault.remove() }
-        let file = try vault.file("logins.ndjson", try LiveVault.records(1_000))
+        let file = try vault.file("logins.ndjson", try LiveVault.records(8_000))
         try vault.tokenvault("vault_ingest", ["ingest", file]).succeeded()
         try vault.activateSecondTokenKey()
         let run = try vault.command("vault_operator", ["rotate", "token-key", "run", "--page-size", "10"]).start()
