@@ -23,7 +23,7 @@ demo-sqs: setup build  ## the same from a real SQS-compatible server
 
 test: setup  ## all tests, on real servers that they start themselves
 	swift build --build-tests
-	swift test --skip-build
+	scripts/run_tests.py
 
 misuse:    ## prove that every mistake in Tests/Misuse fails to compile
 	swift build

@@ -47,7 +47,7 @@ struct OutageTests {
             input: source == "-" ? Self.input : "",
             environment: proxy.environment("vault_ingest", vault).merging(stub.environment) { $1 })
         let lock = try Command(
-            "/usr/bin/psql",
+            PrivateCluster.psqlProgram,
             ["-X", "-q", "-d", vault.cluster.connectionString(user: "postgres", database: vault.database)],
             input: Data("BEGIN; LOCK TABLE vault.quarantine; SELECT pg_sleep(2); COMMIT;".utf8)
         ).start()
@@ -106,7 +106,7 @@ struct OutageTests {
         defer { vault.remove() }
         let file = try vault.file("logins.ndjson", Self.input)
         let holder = try Command(
-            "/usr/bin/psql",
+            PrivateCluster.psqlProgram,
             ["-X", "-q", "-d", vault.cluster.connectionString(user: "postgres", database: vault.database)],
             input: Data("BEGIN; LOCK TABLE public.user_logins; SELECT pg_sleep(60);".utf8)
         ).start()
@@ -132,7 +132,7 @@ struct OutageTests {
         let file = try vault.file("logins.ndjson", "{\"user_id\": \"old\"}\n")
         let other = try vault.file("other.ndjson", "{\"user_id\": \"new\"}\n")
         let holder = try Command(
-            "/usr/bin/psql",
+            PrivateCluster.psqlProgram,
             ["-X", "-q", "-d", vault.cluster.connectionString(user: "postgres", database: vault.database)],
             input: Data("BEGIN; LOCK TABLE vault.ingest_file; SELECT pg_sleep(2); COMMIT;".utf8)
         ).start()

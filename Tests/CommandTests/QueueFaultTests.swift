@@ -47,7 +47,7 @@ struct QueueFaultTests {
         command.arguments += ["--batch-size", "50"]
         let run = try command.run()
         queue.expectClear(run, 75, naming: ["7 attempts", "run again"], fault)
-        queue.expectSilent(run, fault)
+        try queue.expectSilent(run, fault)
         let state = try queue.stub.state()
         // What was lent in an answer that could not be read comes back when its loan ends; what was in hand, at once.
         #expect(state.deleted.count == 50 && state.waiting + state.in_flight == 80)
@@ -99,7 +99,7 @@ struct QueueFaultTests {
         command.arguments += ["--batch-size", "100", "--max-quarantined", "5"]
         let run = try command.run()
         queue.expectClear(run, 65, naming: ["more than 5 records were refused", "quarantine list"], "refused")
-        queue.expectSilent(run, "refused")
+        try queue.expectSilent(run, "refused")
         let stored = try queue.vault.query(
             "SELECT (SELECT count(*) FROM public.user_logins) + (SELECT count(*) FROM vault.quarantine)")
         let state = try queue.stub.state()

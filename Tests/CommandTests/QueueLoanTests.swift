@@ -13,7 +13,7 @@ struct QueueLoanTests {
         let messages = (0..<25).map { "{\"body\": \"{\\\"user_id\\\": \\\"u\($0)\\\"}\"}" }
         try stub.tell("{\"messages\": [\(messages.joined(separator: ","))]}")
         let holder = try Command(
-            "/usr/bin/psql",
+            PrivateCluster.psqlProgram,
             ["-X", "-q", "-d", vault.cluster.connectionString(user: "postgres", database: vault.database)],
             input: Data("BEGIN; LOCK TABLE public.user_logins; SELECT pg_sleep(6); COMMIT;".utf8)
         ).start()
@@ -46,7 +46,7 @@ struct QueueLoanTests {
         let messages = (0..<25).map { "{\"body\": \"{\\\"user_id\\\": \\\"u\($0)\\\"}\"}" }
         try stub.tell("{\"messages\": [\(messages.joined(separator: ","))]}")
         let holder = try Command(
-            "/usr/bin/psql",
+            PrivateCluster.psqlProgram,
             ["-X", "-q", "-d", vault.cluster.connectionString(user: "postgres", database: vault.database)],
             input: Data("BEGIN; LOCK TABLE public.user_logins; SELECT pg_sleep(12); COMMIT;".utf8)
         ).start()

@@ -8,8 +8,8 @@ struct PolicyVault: Sendable {
     let vault: TestVault
     private let prefix: String
 
-    init(_ name: String) throws {
-        vault = try TestVault(name)
+    init(_ name: String, on cluster: PrivateCluster? = nil) throws {
+        vault = try TestVault(name, on: cluster)
         prefix = name
         try Planted.sow(vault)
         for (person, groups) in [

@@ -157,7 +157,7 @@ struct ReleasePolicyTests {
         ])
     func malformed(token: String) throws {
         let finished = try Command(
-            "/usr/bin/psql",
+            PrivateCluster.psqlProgram,
             [
                 "-X", "-q", "-d", vault.cluster.connectionString(user: "vault_recoverer", database: vault.name), "-c",
                 "SELECT vault.request_recovery(ARRAY['\(Planted.token)', \(token)], 'r', 't')",

@@ -19,27 +19,23 @@ struct ReplicaTests {
             "${owner[@]}" "$bin/pg_ctl" start -w -s -D "$1/data" -l "$1/server.log" >&2 </dev/null
             echo ready; read -r _ || true
             """
-        let standby = Process()
-        let (input, output) = (Pipe(), Pipe())
-        standby.executableURL = URL(filePath: "/bin/bash")
-        standby.arguments = ["-c", script, "-", folder.path, cluster.folder.appending(path: "socket").path]
-        (standby.standardInput, standby.standardOutput) = (input, output)
-        try standby.run()
-        defer {
-            try? input.fileHandleForWriting.close()
-            standby.waitUntilExit()
-        }
-        try #require(output.fileHandleForReading.availableData == Data("ready\n".utf8), "the standby did not start")
+        let standby = try HelperProcess(
+            "/bin/bash", ["-c", script, "-", folder.path, cluster.folder.appending(path: "socket").path])
+        defer { standby.stop() }
+        try #require(standby.readLine() == "ready", "the standby did not start")
         try body(folder.path)
     }
 
     @Test("Releases nothing, though it does not know of a denial yet")
     func denied() throws {
-        let people = try PolicyVault("dbt_replica")
+        // Of its own: a base backup copies everything.
+        let cluster = try PrivateCluster(purpose: "primary")
+        defer { cluster.stop() }
+        let people = try PolicyVault("dbt_replica", on: cluster)
         try people.open()
         let asked = try people.request()
         #expect(try people.take(asked) == [])
-        try withStandby(of: people.vault.cluster) { socket in
+        try withStandby(of: cluster) { socket in
             #expect(try people.decide(asked, "deny", as: people.login("ben")) == [])
             #expect(try people.take(asked) == ["TV001", "TV001"])
             func session(_ login: String, _ script: String) throws -> Finished {

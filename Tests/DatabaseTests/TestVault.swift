@@ -7,11 +7,7 @@ struct TestVault: Sendable {
     let cluster: PrivateCluster
     let name: String
 
-    private static let lock = NSLock()
-
     init(_ name: String, on cluster: PrivateCluster? = nil) throws {
-        Self.lock.lock()
-        defer { Self.lock.unlock() }
         self.cluster = try cluster ?? PrivateCluster.shared.get()
         self.name = name
         try self.cluster.makeVault(name)

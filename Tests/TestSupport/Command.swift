@@ -75,7 +75,7 @@ package final class RunningCommand: @unchecked Sendable {
         process.standardInput = standardInput
         process.standardOutput = standardOutput
         process.standardError = standardError
-        try process.run()
+        try process.run(noting: gathering)
         // Queues of their own: each blocks a thread, and the global one has few.
         DispatchQueue(label: "reading").async(group: gathering) {
             self.output = standardOutput.fileHandleForReading.readDataToEndOfFile()
@@ -84,7 +84,7 @@ package final class RunningCommand: @unchecked Sendable {
             self.errors = standardError.fileHandleForReading.readDataToEndOfFile()
         }
         DispatchQueue(label: "writing").async {
-            try? standardInput.fileHandleForWriting.write(contentsOf: input)
+            try? standardInput.fileHandleForWriting.writeUnlessClosed(input)
             try? standardInput.fileHandleForWriting.close()
         }
     }
@@ -96,7 +96,6 @@ package final class RunningCommand: @unchecked Sendable {
     package func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
     package func wait() -> Finished {
-        process.waitUntilExit()
         gathering.wait()
         return Finished(
             status: process.terminationStatus,

@@ -4,11 +4,17 @@ package import Postgres
 /// A real PostgreSQL server of the tests' own, started by scripts/private-cluster.sh and gone when the tests end.
 package final class PrivateCluster: @unchecked Sendable {
     // @unchecked: the pipes are used under the lock only.
-    /// One for the whole test run.
-    package static let shared = Result { try PrivateCluster(purpose: "pg") }
+    /// One for the whole test run: scripts/run_tests.py, which runs suites side by side, names the one it has started.
+    package static let shared = Result {
+        guard let folder = ProcessInfo.processInfo.environment["TOKENVAULT_TEST_CLUSTER"] else {
+            return try PrivateCluster(purpose: "pg")
+        }
+        return PrivateCluster(startedIn: URL(filePath: folder))
+    }
 
     package let folder: URL
     private let process = Process()
+    private let ended = DispatchGroup()
     private let commands = Pipe()
     private let answers = Pipe()
     private let lock = NSLock()
@@ -27,23 +33,29 @@ package final class PrivateCluster: @unchecked Sendable {
         ]) { $1 }
         process.standardInput = commands
         process.standardOutput = answers
-        try process.run()
+        try process.run(noting: ended)
         guard readAnswer() == "ready" else { throw CommandFailed(description: "the private cluster did not start") }
+    }
+
+    /// A cluster that somebody else started and will end.
+    private init(startedIn folder: URL) {
+        self.folder = folder
+        port = 5432
     }
 
     deinit { stop() }
 
-    /// Ends the server and removes its folder.
+    /// Ends the server and removes its folder; one that somebody else started is left alone.
     package func stop() {
         try? commands.fileHandleForWriting.close()
-        process.waitUntilExit()
+        ended.wait()
     }
 
     /// `stop-fast`, `stop-immediate` (a crash) or `start`.
     package func control(_ command: String) throws {
         lock.lock()
         defer { lock.unlock() }
-        try commands.fileHandleForWriting.write(contentsOf: Data((command + "\n").utf8))
+        try commands.fileHandleForWriting.writeUnlessClosed(Data((command + "\n").utf8))
         guard readAnswer() == "done" else { throw CommandFailed(description: "\(command) failed") }
     }
 
@@ -64,22 +76,42 @@ package final class PrivateCluster: @unchecked Sendable {
     }
 
     /// A new database with roles, schema and one login role per group (`vault_ingest`, `vault_analyst`, …), made by psql
-    /// from `migrations/` as `vault_admin`.
+    /// from `migrations/` as `vault_admin`: once, as the template of all others.
     package func makeVault(_ name: String) throws {
-        try makeDatabase(name)
-        try psqlFile(user: "vault_admin", database: name, Repository.path("migrations/roles.sql"))
+        try alone {
+            let template = "vault_template"
+            if try psql(
+                user: "postgres", database: "postgres", "SELECT 1 FROM pg_database WHERE datname = '\(template)'"
+            ).isEmpty {
+                try makeTemplate(template)
+            }
+            try psql(
+                user: "postgres", database: "postgres", "CREATE DATABASE \(name) OWNER vault_admin TEMPLATE \(template)"
+            )
+            // A copy has neither its template's privileges nor its settings.
+            try psqlFile(user: "vault_admin", database: name, Repository.path("migrations/roles.sql"))
+        }
+    }
+
+    private func makeTemplate(_ name: String) throws {
+        let unfinished = name + "_unfinished"
+        try psql(user: "postgres", database: "postgres", "DROP DATABASE IF EXISTS \(unfinished)")
+        try makeDatabase(unfinished)
         let migrations = try FileManager.default.contentsOfDirectory(atPath: Repository.path("migrations"))
             .filter { $0.hasSuffix(".sql") && $0 != "roles.sql" }.sorted()
-        for file in migrations {
-            try psqlFile(user: "vault_admin", database: name, Repository.path("migrations/\(file)"))
+        for file in ["roles.sql"] + migrations {
+            try psqlFile(user: "vault_admin", database: unfinished, Repository.path("migrations/\(file)"))
         }
-        try makeLogins()
+        try makeMissingLogins()
+        try psql(
+            user: "postgres", database: "postgres",
+            "ALTER DATABASE \(unfinished) RENAME TO \(name); ALTER DATABASE \(name) ALLOW_CONNECTIONS false")
     }
 
     /// Login roles for tests, one a group, two where a second person is needed. Safe to repeat.
-    package func makeLogins() throws {
-        lock.lock()
-        defer { lock.unlock() }
+    package func makeLogins() throws { try alone { try makeMissingLogins() } }
+
+    private func makeMissingLogins() throws {
         for (login, groups) in Self.logins {
             let exists = try psql(
                 user: "postgres", database: "postgres", "SELECT 1 FROM pg_roles WHERE rolname = '\(login)'")
@@ -88,6 +120,15 @@ package final class PrivateCluster: @unchecked Sendable {
                 user: "vault_admin", database: "postgres",
                 "CREATE ROLE \(login) LOGIN\(groups.isEmpty ? "" : " IN ROLE \(groups)")")
         }
+    }
+
+    /// Does one thing at a time in this cluster, whichever process or thread asks.
+    private func alone(_ action: () throws -> Void) throws {
+        let descriptor = unsafe open(folder.appending(path: "tests.lock").path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw CommandFailed(description: "the cluster's folder cannot be written") }
+        defer { close(descriptor) }
+        guard flock(descriptor, LOCK_EX) == 0 else { throw CommandFailed(description: "no lock on the cluster") }
+        try action()
     }
 
     package static let logins: [(login: String, groups: String)] = [

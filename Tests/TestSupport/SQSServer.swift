@@ -93,6 +93,7 @@ package final class HelperProcess: @unchecked Sendable {
     private let process = Process()
     private let input = Pipe()
     private let output = Pipe()
+    private let ended = DispatchGroup()
     private let lock = NSLock()
 
     package init(_ executable: String, _ arguments: [String]) throws {
@@ -101,18 +102,18 @@ package final class HelperProcess: @unchecked Sendable {
         process.arguments = arguments
         process.standardInput = input
         process.standardOutput = output
-        try process.run()
+        try process.run(noting: ended)
     }
 
     deinit { stop() }
 
     package func stop() {
         lock.withLock { try? input.fileHandleForWriting.close() }
-        process.waitUntilExit()
+        ended.wait()
     }
 
     package func writeLine(_ line: String) throws {
-        try lock.withLock { try input.fileHandleForWriting.write(contentsOf: Data((line + "\n").utf8)) }
+        try lock.withLock { try input.fileHandleForWriting.writeUnlessClosed(Data((line + "\n").utf8)) }
     }
 
     package func readLine() -> String {
