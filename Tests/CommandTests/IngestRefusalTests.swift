@@ -24,7 +24,7 @@ struct IngestRefusalTests {
             69, naming: ["too many connections for database", "max_connections"], receives: false, "database limit")
 
         let run = try queue.command().start()
-        Thread.sleep(forTimeInterval: 0.4)
+        Thread.sleep(forTimeInterval: 0.4)  // for a first refusal, which nobody else sees
         _ = try queue.vault.query("ALTER DATABASE \(queue.vault.database) CONNECTION LIMIT -1")
         #expect(run.wait().status == 3)
         try queue.sent.expectAllStoredOnce(in: queue.vault, seed: 21)
@@ -48,16 +48,17 @@ struct IngestRefusalTests {
         try queue.expectNoRows("after all time-outs")
 
         // A run that falls asleep in a transaction, as a paused machine does, finds its session ended and does the batch again.
-        try set("SET idle_in_transaction_session_timeout = '300ms'")
+        try set("SET idle_in_transaction_session_timeout = '2s'")
         let holder = try queue.vault.lock("vault.original")
         let run = try queue.command().start()
         try queue.vault.waitForWaiter("vault.original")
         run.signal(SIGSTOP)
         try queue.vault.unlock("vault.original", holder)
-        while try queue.vault.query(
-            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'vault_ingest' AND datname = current_database()")
-            != "0"
-        { Thread.sleep(forTimeInterval: 0.02) }
+        try queue.vault.wait(for: "the end of its session") {
+            try queue.vault.query(
+                "SELECT count(*) FROM pg_stat_activity WHERE usename = 'vault_ingest' AND datname = current_database()")
+                == "0"
+        }
         try queue.expectNoRows("asleep")
         run.signal(SIGCONT)
         let awake = run.wait()

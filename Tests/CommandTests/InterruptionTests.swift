@@ -88,8 +88,8 @@ struct InterruptionTests {
         let pipe = vault.folder.appending(path: "pipe").path
         #expect(unsafe mkfifo(pipe, 0o600) == 0)
         let waiting = try vault.command("vault_ingest", ["ingest", pipe]).start()
-        while try vault.query("SELECT count(*) FROM vault.ingest_run WHERE source LIKE '%/pipe'") == "0" {
-            Thread.sleep(forTimeInterval: 0.02)
+        try vault.wait(for: "the run over the pipe") {
+            try vault.query("SELECT count(*) FROM vault.ingest_run WHERE source LIKE '%/pipe'") == "1"
         }
         end(waiting, by: SIGHUP, "waiting for a pipe's writer")
 
@@ -101,7 +101,7 @@ struct InterruptionTests {
             ["-c", "\"$0\" \"$@\" > >(:) & echo $! >'\(number)'; wait $!", command.executable] + command.arguments,
             environment: command.environment
         ).start()
-        while try vault.query("SELECT count(*) FROM public.user_logins") == "0" { Thread.sleep(forTimeInterval: 0.02) }
+        try vault.wait(for: "rows") { try vault.query("SELECT count(*) FROM public.user_logins") != "0" }
         let pid = Int32(try String(contentsOfFile: number, encoding: .utf8).trimmingCharacters(in: .newlines))
         _ = kill(try #require(pid), SIGPIPE)
         Thread.sleep(forTimeInterval: 0.2)
@@ -126,8 +126,14 @@ struct InterruptionTests {
         let arguments = ["ingest", "--json", "--batch-size", "20", file]
         var stopped = 0
         for turn in 0..<24 {
+            let before = try vault.query("SELECT count(*) FROM vault.ingest_run")
             let run = try vault.command("vault_ingest", arguments).start()
-            Thread.sleep(forTimeInterval: Double.random(in: 0...0.4, using: &random))
+            if turn % 2 == 1 {  // once the run has begun, however slow the machine is
+                try vault.wait(for: "the run") {
+                    try !run.isRunning || vault.query("SELECT count(*) FROM vault.ingest_run") != before
+                }
+            }
+            Thread.sleep(forTimeInterval: Double.random(in: 0...0.4, using: &random) / (turn % 2 == 1 ? 4 : 1))
             run.signal([SIGTERM, SIGINT, SIGHUP][turn % 3])
             let ended = run.wait()
             // Before `main` nobody can catch a signal; the program has then done nothing.

@@ -46,16 +46,11 @@ struct OutageTests {
             "vault_ingest", ["ingest", "--json", "--poll-seconds", "0", argument],
             input: source == "-" ? Self.input : "",
             environment: proxy.environment("vault_ingest", vault).merging(stub.environment) { $1 })
-        let lock = try Command(
-            PrivateCluster.psqlProgram,
-            ["-X", "-q", "-d", vault.cluster.connectionString(user: "postgres", database: vault.database)],
-            input: Data("BEGIN; LOCK TABLE vault.quarantine; SELECT pg_sleep(2); COMMIT;".utf8)
-        ).start()
-        Thread.sleep(forTimeInterval: 0.5)
+        let holder = try vault.lock("vault.quarantine")
         let running = try run.start()
-        while try vault.query("SELECT count(*) FROM vault.ingest_run") == "0" { Thread.sleep(forTimeInterval: 0.02) }
+        try vault.waitForWaiter("vault.quarantine")
         try proxy.tell("cut-commit")
-        _ = lock.wait()
+        try vault.unlock("vault.quarantine", holder)
         try expectCountedOnce(running.wait(), in: vault)
         if source == "queue" { #expect(try stub.state().deleted.count == 41) }
     }
@@ -85,7 +80,7 @@ struct OutageTests {
             "vault_ingest", ["ingest", "--json", "--batch-size", "100", file],
             environment: proxy.environment("vault_ingest", vault)
         ).start()
-        while try vault.query("SELECT count(*) FROM public.user_logins") == "0" { Thread.sleep(forTimeInterval: 0.01) }
+        try vault.wait(for: "rows") { try vault.query("SELECT count(*) FROM public.user_logins") != "0" }
         try proxy.tell("hang")
         Thread.sleep(forTimeInterval: 0.3)
         let start = ContinuousClock.now
@@ -105,23 +100,13 @@ struct OutageTests {
         let vault = try LiveVault("timeout_\(kind.lowercased())")
         defer { vault.remove() }
         let file = try vault.file("logins.ndjson", Self.input)
-        let holder = try Command(
-            PrivateCluster.psqlProgram,
-            ["-X", "-q", "-d", vault.cluster.connectionString(user: "postgres", database: vault.database)],
-            input: Data("BEGIN; LOCK TABLE public.user_logins; SELECT pg_sleep(60);".utf8)
-        ).start()
-        defer { _ = holder.wait() }
-        while try vault.query("SELECT count(*) FROM pg_locks WHERE relation = 'public.user_logins'::regclass") == "0" {
-            Thread.sleep(forTimeInterval: 0.05)
-        }
+        let holder = try vault.lock("public.user_logins")
         let run = try vault.tokenvault(
             "vault_ingest", ["ingest", file],
             environment: ["TOKENVAULT_\(kind)_TIMEOUT_SECONDS": "1", "TOKENVAULT_RETRY_SECONDS": "1"])
         #expect(run.status == 75, "\(run.standardError)")
         #expect(run.standardError.contains(kind == "LOCK" ? "55P03" : "57014"))
-        _ = try vault.query(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE granted AND relation = 'public.user_logins'::regclass"
-        )
+        try vault.unlock("public.user_logins", holder)
         #expect(try vault.query("SELECT count(*) FROM public.user_logins") == "0")
     }
 
@@ -131,18 +116,11 @@ struct OutageTests {
         defer { vault.remove() }
         let file = try vault.file("logins.ndjson", "{\"user_id\": \"old\"}\n")
         let other = try vault.file("other.ndjson", "{\"user_id\": \"new\"}\n")
-        let holder = try Command(
-            PrivateCluster.psqlProgram,
-            ["-X", "-q", "-d", vault.cluster.connectionString(user: "postgres", database: vault.database)],
-            input: Data("BEGIN; LOCK TABLE vault.ingest_file; SELECT pg_sleep(2); COMMIT;".utf8)
-        ).start()
-        Thread.sleep(forTimeInterval: 0.5)
+        let holder = try vault.lock("vault.ingest_file")
         let run = try vault.command("vault_ingest", ["ingest", file]).start()
-        while try vault.query(
-            "SELECT count(*) FROM pg_locks WHERE relation = 'vault.ingest_file'::regclass AND NOT granted") == "0"
-        { Thread.sleep(forTimeInterval: 0.02) }
+        try vault.waitForWaiter("vault.ingest_file")
         #expect(unsafe rename(other, file) == 0)
-        _ = holder.wait()
+        try vault.unlock("vault.ingest_file", holder)
         try run.wait().succeeded()
         #expect(try vault.query("SELECT user_id FROM public.user_logins") == "old")
         try vault.tokenvault("vault_ingest", ["ingest", file]).succeeded()

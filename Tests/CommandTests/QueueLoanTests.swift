@@ -12,23 +12,18 @@ struct QueueLoanTests {
         defer { stub.stop() }
         let messages = (0..<25).map { "{\"body\": \"{\\\"user_id\\\": \\\"u\($0)\\\"}\"}" }
         try stub.tell("{\"messages\": [\(messages.joined(separator: ","))]}")
-        let holder = try Command(
-            PrivateCluster.psqlProgram,
-            ["-X", "-q", "-d", vault.cluster.connectionString(user: "postgres", database: vault.database)],
-            input: Data("BEGIN; LOCK TABLE public.user_logins; SELECT pg_sleep(6); COMMIT;".utf8)
-        ).start()
-        Thread.sleep(forTimeInterval: 0.5)
+        let holder = try vault.lock("public.user_logins")
         let run = try vault.command(
             "vault_ingest", ["ingest", "--json", "--visibility-seconds", "2", "--poll-seconds", "0", SQSStub.queueURL],
             environment: stub.environment
         ).start()
-        while try stub.state().in_flight < 25 { Thread.sleep(forTimeInterval: 0.05) }
+        try vault.wait(for: "all messages on loan") { try stub.state().in_flight == 25 }
         let end = ContinuousClock.now + .seconds(4)
         while ContinuousClock.now < end {
             #expect(try stub.state().waiting == 0, "a message came back while its batch was in work")
             Thread.sleep(forTimeInterval: 0.2)
         }
-        _ = holder.wait()
+        try vault.unlock("public.user_logins", holder)
         let ended = run.wait()
         #expect(ended.status == 0, "\(ended.standardError)")
         #expect(ended.standardOutput.contains("\"stored\":25,\"repeated\":0,"))
@@ -45,18 +40,11 @@ struct QueueLoanTests {
         defer { stub.stop() }
         let messages = (0..<25).map { "{\"body\": \"{\\\"user_id\\\": \\\"u\($0)\\\"}\"}" }
         try stub.tell("{\"messages\": [\(messages.joined(separator: ","))]}")
-        let holder = try Command(
-            PrivateCluster.psqlProgram,
-            ["-X", "-q", "-d", vault.cluster.connectionString(user: "postgres", database: vault.database)],
-            input: Data("BEGIN; LOCK TABLE public.user_logins; SELECT pg_sleep(12); COMMIT;".utf8)
-        ).start()
-        Thread.sleep(forTimeInterval: 0.5)
+        let holder = try vault.lock("public.user_logins")
         let run = try vault.command(
             "vault_ingest", ["ingest", "--poll-seconds", "0", SQSStub.queueURL], environment: stub.environment
         ).start()
-        while try vault.query(
-            "SELECT count(*) FROM pg_locks WHERE relation = 'public.user_logins'::regclass AND NOT granted") == "0"
-        { Thread.sleep(forTimeInterval: 0.05) }
+        try vault.waitForWaiter("public.user_logins")
         let start = ContinuousClock.now
         run.signal(SIGTERM)
         let ended = run.wait()
@@ -64,7 +52,7 @@ struct QueueLoanTests {
         #expect(ContinuousClock.now - start < .seconds(10))
         let state = try stub.state()
         #expect(state.waiting == 25 && state.deleted.isEmpty)
-        _ = holder.wait()
+        try vault.unlock("public.user_logins", holder)
     }
 
     @Test("end a batch before they fill the memory")

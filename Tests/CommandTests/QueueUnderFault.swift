@@ -102,34 +102,3 @@ extension Finished {
         }
     }
 }
-
-extension LiveVault {
-    /// Keeps everybody from using `table` until ``unlock(_:_:)``.
-    func lock(_ table: String) throws -> RunningCommand {
-        let holder = try Command(
-            PrivateCluster.psqlProgram,
-            ["-X", "-q", "-d", cluster.connectionString(user: "postgres", database: database)],
-            input: Data("BEGIN; LOCK TABLE \(table); SELECT pg_sleep(120);".utf8)
-        ).start()
-        while try query("SELECT count(*) FROM pg_locks WHERE granted AND relation = '\(table)'::regclass") == "0" {
-            Thread.sleep(forTimeInterval: 0.02)
-        }
-        return holder
-    }
-
-    func unlock(_ table: String, _ holder: RunningCommand) throws {
-        _ = try query(
-            """
-            SELECT pg_terminate_backend(pid) FROM pg_locks
-            WHERE granted AND relation = '\(table)'::regclass AND mode = 'AccessExclusiveLock'
-            """)
-        _ = holder.wait()
-    }
-
-    /// Returns once somebody waits for `table`.
-    func waitForWaiter(_ table: String) throws {
-        while try query("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '\(table)'::regclass") == "0" {
-            Thread.sleep(forTimeInterval: 0.02)
-        }
-    }
-}

@@ -29,10 +29,10 @@ struct RepeatedMessageTests {
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
         }
         let first = try command.start()
-        while try waiting() != "1" { Thread.sleep(forTimeInterval: 0.02) }
+        try vault.wait(for: "the first worker") { try waiting() == "1" }
         try stub.tell("{\"add\": \(messages)}")  // the same ones again, while the first worker has them in hand
         let second = try command.start()
-        while try waiting() != "2" { Thread.sleep(forTimeInterval: 0.02) }
+        try vault.wait(for: "the second worker") { try waiting() == "2" }
         try vault.unlock("vault.original", holder)
         for (run, counts) in [
             (first.wait(), "\"stored\":30,\"repeated\":0,"), (second.wait(), "\"stored\":0,\"repeated\":30,"),

@@ -67,10 +67,6 @@ struct OpenRunTests {
     private func write(_ lines: ArraySlice<String>, to writer: FileHandle, until rows: Int, in vault: LiveVault) throws
     {
         try writer.write(contentsOf: Data(lines.joined().utf8))
-        let deadline = Date.now.addingTimeInterval(30)
-        while try Int(vault.query("SELECT count(*) FROM public.user_logins")) ?? 0 < rows {
-            try #require(Date.now < deadline, "the run stores nothing")
-            Thread.sleep(forTimeInterval: 0.05)
-        }
+        try vault.wait(for: "rows") { try Int(vault.query("SELECT count(*) FROM public.user_logins")) ?? 0 >= rows }
     }
 }

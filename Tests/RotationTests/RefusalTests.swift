@@ -228,10 +228,8 @@ struct RefusalTests {
             "vault_operator", ["rotate", "token-key", "run", "--page-size", "20", "--throttle", "400"]
         )
         .start()
-        let deadline = Date.now.addingTimeInterval(60)  // until it has moved something, and is not done
-        while try vault.query("SELECT count(*) FROM vault.original WHERE token_version = 2") == "0", Date.now < deadline
-        {
-            Thread.sleep(forTimeInterval: 0.05)
+        try vault.wait(for: "the first page") {
+            try vault.query("SELECT count(*) FROM vault.original WHERE token_version = 2") != "0"
         }
         try cluster.control("stop-immediate")
         let early = try vault.tokenvault("vault_operator", ["rotate", "token-key", "status"])

@@ -38,18 +38,4 @@ extension LiveVault {
         if !["", "0|0|0|0"].contains(answer) { Issue.record("\(kind): \(answer)") }
         return !answer.isEmpty
     }
-
-    /// Waits until this is so, half a minute at most.
-    func wait(for what: String, _ isSo: () throws -> Bool) throws {
-        let deadline = Date.now.addingTimeInterval(30)
-        while try !isSo() {
-            if Date.now >= deadline {
-                let doing = try query(
-                    "SELECT state, wait_event_type, wait_event, left(query, 90) FROM pg_stat_activity WHERE state <> ''"
-                )
-                try #require(Bool(false), "waited in vain for \(what); the server does: \(doing)")
-            }
-            Thread.sleep(forTimeInterval: 0.05)
-        }
-    }
 }

@@ -76,7 +76,9 @@ struct RunbookTests {
         let user = ["recover": "vault_recoverer", "ingest": "vault_ingest"][arguments[0]] ?? "vault_operator"
         let running = try vault.command(user, arguments).start()
         if command.isKilled {
-            Thread.sleep(forTimeInterval: 2)
+            try vault.wait(for: "a rotation under way") {
+                try vault.query("SELECT count(*) FROM vault.rotation WHERE values_done > 0") != "0"
+            }
             running.signal(SIGKILL)
         }
         let finished = running.wait()
