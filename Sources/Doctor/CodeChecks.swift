@@ -41,7 +41,9 @@ enum CodeChecks {
             if ["session_replication_role", "row_security", "role"].contains(String(name)) {
                 findings.failure(
                     "functions", "\(function.name) runs with \(setting)",
-                    .sql("ALTER FUNCTION \(function.name) RESET \(name);", as: .administrator))
+                    .sql(
+                        "ALTER FUNCTION \(function.name) RESET \(name);",
+                        as: name == "session_replication_role" ? .superuser : .administrator))
             }
         }
     }

@@ -96,20 +96,12 @@ package struct HostChecks {
                 "environment", "PGPASSWORD holds a password, which every child process inherits",
                 .advice("keep it in a file of mode 0600 and name that by PGPASSFILE"))
         }
-        if environment["TOKENVAULT_DATABASE"].map(holdsPassword) == true {
+        if environment["TOKENVAULT_DATABASE"].map(ConnectionString.holdsPassword) == true {
             findings.warning(
                 "environment", "TOKENVAULT_DATABASE holds a password, which every child process inherits",
                 .advice("keep it in a file of mode 0600 and name that by PGPASSFILE"))
         }
         findings.close("environment", "no password stands in the environment")
-    }
-
-    private func holdsPassword(_ text: String) -> Bool {
-        if text.contains("password=") { return true }
-        guard let scheme = text.range(of: "://"), let at = text[scheme.upperBound...].firstIndex(of: "@") else {
-            return false
-        }
-        return text[scheme.upperBound..<at].contains(":")
     }
 
     private func read(_ path: String) -> String? { try? String(contentsOfFile: root + path, encoding: .utf8) }

@@ -37,7 +37,7 @@ enum ServerChecks {
         "pg_stat_statements.track_utility", "pgaudit.log_parameter",
     ]
 
-    private static func checkVersion(_ version: Int, _ findings: inout Findings) {
+    static func checkVersion(_ version: Int, _ findings: inout Findings) {
         let text = "PostgreSQL \(version / 10_000).\(version % 10_000)"
         if version < oldestVersion {
             findings.failure(
@@ -79,7 +79,7 @@ enum ServerChecks {
         }
     }
 
-    private static func checkLogging(_ settings: [String: String], _ database: String, _ findings: inout Findings) {
+    static func checkLogging(_ settings: [String: String], _ database: String, _ findings: inout Findings) {
         func isTimed(_ name: String) -> Bool { settings[name].map { $0 != "-1" } == true }
         let statements =
             ["mod", "all"].contains(settings["log_statement"]) || isTimed("log_min_duration_statement")
@@ -129,15 +129,17 @@ enum ServerChecks {
         findings.close("statement-logging", "parameters and rows stay out of the server's log")
     }
 
+    /// What a role may set for itself, if anything.
+    static let rightForRoles = [
+        "log_parameter_max_length": "0", "log_parameter_max_length_on_error": "0", "log_error_verbosity": "terse",
+        "synchronous_commit": "on", "session_replication_role": "origin", "default_transaction_read_only": "off",
+        "pgaudit.log_parameter": "off",
+    ]
+
     /// A role's own settings win over the database's, and other sessions' cannot be seen otherwise.
     private static func checkRoleSettings(_ store: inout VaultStore, _ findings: inout Findings) throws(PostgresError) {
-        let wanted = [
-            "log_parameter_max_length": "0", "log_parameter_max_length_on_error": "0", "log_error_verbosity": "terse",
-            "synchronous_commit": "on", "session_replication_role": "origin", "default_transaction_read_only": "off",
-            "pgaudit.log_parameter": "off",
-        ]
         for setting in try store.roleSettings() {
-            guard let right = wanted[setting.name], setting.value != right else { continue }
+            guard let right = rightForRoles[setting.name], setting.value != right else { continue }
             let place = setting.database.map { " IN DATABASE \($0)" } ?? ""
             findings.failure(
                 "role-settings", "\(setting.role) runs with \(setting.name) = \(setting.value)\(place.lowercased())",

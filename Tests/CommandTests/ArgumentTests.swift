@@ -52,6 +52,37 @@ struct ArgumentTests {
     }
 
     @Test(
+        "a password in --database is refused, however it is written, and never repeated",
+        arguments: [
+            "host=/nowhere password=hunter2", "host=/nowhere password = 'hunter2'", "sslpassword=hunter2 host=/nowhere",
+            "postgresql://ada:hunter2@db/vault", "postgres://db/vault?password=hunter2",
+            "postgresql://db/vault?user=ada&password=%68unter2", "password='hunter2",
+        ])
+    func password(_ conninfo: String) throws {
+        for arguments in [["status", "--database", conninfo], ["doctor", "--database=" + conninfo, "--json"]] {
+            let finished = try Command(Repository.tokenvault, arguments).run()
+            #expect(finished.status == 64)
+            #expect(finished.standardOutput.isEmpty)
+            #expect(finished.standardError.contains("PGPASSFILE"), "\(finished.standardError)")
+            #expect(!finished.standardError.contains("unter2"), "\(finished.standardError)")
+        }
+    }
+
+    @Test(
+        "other connection strings pass, and a password in the environment does",
+        arguments: [
+            (["--database", "host=/nowhere"], ""), (["--database", "host=/nowhere passfile=/nowhere/password"], ""),
+            (["--database", "postgresql:///vault?host=/nowhere"], ""), ([], "host=/nowhere password=hunter2"),
+        ])
+    func noPassword(_ arguments: [String], _ environment: String) throws {
+        let finished = try Command(
+            Repository.tokenvault, ["status"] + arguments, environment: ["TOKENVAULT_DATABASE": environment]
+        ).run()
+        #expect(finished.status == 69, "\(finished.standardError)")
+        #expect(!finished.standardError.contains("hunter2"))
+    }
+
+    @Test(
         "a value that is given by mistake is not repeated",
         arguments: [
             ["tokenize", "--domain", "ip", "--reason", "x", "203.0.113.99"], ["203.0.113.99"],

@@ -18,6 +18,7 @@ struct AuditChainTests {
                 FROM audit.event ORDER BY sequence
                 """))
         var head = [UInt8](repeating: 0, count: 32)
+        #expect(Set((0..<rows.count).map { rows.text(row: $0, column: 1) }).count == rows.count, "ids repeat")
         for row in 0..<rows.count {
             var event = FieldEncoder(label: "tokenvault/audit-event/1")
             #expect(rows.int(row: row, column: 0) == row + 1, "the sequence has a gap")
@@ -95,6 +96,14 @@ struct AuditChainTests {
         try gate.runTrustedScript("opening the gate", "SELECT pg_advisory_unlock(1)")
         for session in sessions { #expect(session.wait().states.isEmpty) }
         #expect(try recompute(vault) == 8 * 8)
+        // The time is that of the appending, not of the transaction's begin: it never goes back.
+        #expect(
+            try vault.psql(
+                "vault_auditor",
+                """
+                SELECT count(*) FROM audit.event JOIN audit.event AS later ON later.sequence = event.sequence + 1
+                WHERE later.happened_at < event.happened_at
+                """) == "0")
     }
 
     @Test("The log refuses UPDATE, DELETE and TRUNCATE, even to the administrator and to a superuser")
@@ -110,11 +119,34 @@ struct AuditChainTests {
                 """)
             #expect(finished.states == ["TV001", "TV001", "TV001", "TV001", "TV001"], "\(login)")
         }
-        let replica = try vault.session("postgres", "SET session_replication_role = replica; DELETE FROM audit.event;")
-        #expect(replica.states == ["TV001"])
+        let replica = try vault.session(
+            "postgres", "SET session_replication_role = replica; DELETE FROM audit.event; DELETE FROM audit.head;")
+        #expect(replica.states == ["TV001", "TV001"])
         let second = try vault.session(
             "postgres", "INSERT INTO audit.head VALUES (false, 0, '\\x00'), (true, 0, '\\x00');")
         #expect(second.states == ["23514"])
+    }
+
+    @Test("An event names the address of a client that came over TCP, and binds it like the rest")
+    func address() throws {
+        let script = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])"
+        let text = try Command("/usr/bin/env", ["python3", "-c", script]).check()
+        let port = try #require(Int(text.trimmingCharacters(in: .whitespacesAndNewlines)))
+        let cluster = try PrivateCluster(purpose: "tcp", settings: "listen_addresses = '127.0.0.1'", port: port)
+        defer { cluster.stop() }
+        let vault = try TestVault("dbt_tcp", on: cluster)
+        var session = try Connection.open("host=127.0.0.1 port=\(port) user=vault_ingest dbname=dbt_tcp")
+        try session.runTrustedScript("appending", "SELECT vault.record_tokenize('ip', 1, NULL)")
+        try vault.psql("vault_ingest", "SELECT vault.record_tokenize('ip', 2, NULL)")
+        #expect(
+            try vault.psql("vault_auditor", "SELECT coalesce(address, 'none') FROM audit.event ORDER BY sequence")
+                == "127.0.0.1\nnone")
+        #expect(try recompute(vault) == 2)
+        let verified = try Command(
+            Repository.tokenvault, ["audit", "verify"],
+            environment: ["TOKENVAULT_DATABASE": cluster.connectionString(user: "vault_auditor", database: "dbt_tcp")]
+        ).run()
+        #expect(verified.status == 0 && verified.standardOutput.contains("2 of 2"), "\(verified)")
     }
 
     @Test("The actor is the login role, whatever role it has set")

@@ -145,6 +145,58 @@ struct IngestFunctionTests {
                 == "ingest|finished: stored 15, repeated 2, quarantined 1")
     }
 
+    @Test("A run learns its own counts once no transaction moves them, and its receipt once it has ended")
+    func outcome() throws {
+        let vault = try TestVault("dbt_outcome")
+        let run = "00000000-0000-0000-0000-0000000000ab"
+        let state = "SELECT * FROM vault.run_state('\(run)')"
+        try vault.psql("vault_ingest", "SELECT vault.begin_run('\(run)', 'queue')")
+        #expect(try vault.psql("vault_ingest", state) == "0|0|0||")
+        #expect(try vault.session("vault_operator", state + ";").states == ["TV004"], "another login's run")
+        // Not the receipt of an event that only looks like the run's, before its end or after.
+        let planted = "SELECT FROM audit.append('ingest', '\(run)', NULL, NULL, 'planted')"
+        try vault.psql("postgres", planted)
+        var batch = try vault.connect("vault_ingest")
+        try batch.runTrustedScript("a batch in hand", "BEGIN; SELECT vault.add_run_counts('\(run)', 10, 2, 1)")
+        let asking = try vault.start("vault_ingest", state + ";")
+        #expect(try vault.areWaiting(in: "run_state"))
+        _ = try batch.commit()
+        #expect(asking.wait().standardOutput == "10|2|1||\n")
+        try vault.psql("vault_ingest", "SELECT vault.finish_run('\(run)', 'finished')")
+        try vault.psql("postgres", planted.replacing("'ingest'", with: "'other'"))
+        #expect(
+            try vault.psql("vault_ingest", state)
+                == "10|2|1|"
+                + (try vault.psql("vault_auditor", "SELECT sequence, head FROM audit.event WHERE sequence = 2")))
+    }
+
+    @Test("The records that wait come page by page in the order of their ids, and no settled one")
+    func waiting() throws {
+        let vault = try TestVault("dbt_waiting")
+        func id(_ number: Int) -> String { "00000000-0000-0000-0000-0000000000a\(number)" }
+        for number in [4, 2, 5, 1, 3] {
+            try vault.psql(
+                "vault_ingest",
+                """
+                INSERT INTO vault.quarantine (id, source, position, cause, body_mac, data_key, sealed)
+                VALUES ('\(id(number))', 'q', 'm\(number)', 'c', \(mac("01")), gen_random_uuid(), decode(repeat('00', 73), 'hex'))
+                """)
+        }
+        try vault.psql("vault_operator", "SELECT vault.resolve_quarantine('\(id(3))', 'discarded', 'r')")
+        func page(_ arguments: String) throws -> String {
+            try vault.psql(
+                "vault_operator",
+                "SELECT string_agg(right(id::text, 1), '' ORDER BY place) FROM vault.quarantine_waiting(\(arguments)) "
+                    + "WITH ORDINALITY AS page (id, created_at, place)")
+        }
+        #expect(try page("NULL, NULL, 2") == "12")
+        #expect(try page("NULL, '\(id(2))', 2") == "45")
+        #expect(try page("NULL, '\(id(5))', 2") == "")
+        #expect(try page("ARRAY['\(id(5))', '\(id(3))', '\(id(1))']::uuid[], NULL, 9") == "15")
+        #expect(try page("'{}', NULL, 9") == "")
+        for none in ["0", "-1", "NULL"] { #expect(try page("NULL, NULL, \(none)") == "", "\(none)") }
+    }
+
     @Test("Messages older than a queue can redeliver are forgotten when a run begins, younger ones are not")
     func purge() throws {
         try vault.psql("vault_ingest", claim("q5", ["old", "young"]))

@@ -153,7 +153,8 @@ struct ReleasePolicyTests {
         "What is not a token is refused by its place, without being repeated",
         arguments: [
             "'192.0.2.77'", "'ip_v1_0000000000000000000000000000000A'", "'ip_v01_00000000000000000000000000000000'",
-            "'a_v1_v2_00000000000000000000000000000000'", "NULL", "''", "'ip_v1_000000000000000000000000000000001'",
+            "'a_v1_v2_00000000000000000000000000000000'", "'ip_v9999999999_00000000000000000000000000000000'", "NULL",
+            "''", "'ip_v1_000000000000000000000000000000001'",
         ])
     func malformed(token: String) throws {
         let finished = try Command(

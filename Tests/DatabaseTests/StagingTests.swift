@@ -14,7 +14,9 @@ struct StagingTests {
         let finished = try vault.session(
             "vault_recoverer",
             """
+            SELECT 1 FROM vault.request_recovery(ARRAY['\(Planted.absent)'], 'before', 'T');
             BEGIN; \(Self.stage) SELECT vault.stage_recovery(ARRAY['\(Planted.token)']);
+            SELECT vault.stage_recovery(ARRAY['\(Planted.token)']);
             SELECT request AS r FROM vault.book_recovery('why', 'T') \\gset
             COMMIT;
             SELECT ordinal, token, sealed IS NOT NULL FROM vault.release(:'r', 0, 10);
@@ -22,11 +24,19 @@ struct StagingTests {
         #expect(finished.states.isEmpty, "\(finished.standardError)")
         #expect(
             finished.standardOutput.split(separator: "\n").map(String.init) == [
-                "2", "3", "1|\(Planted.token)|t", "2|\(Planted.absent)|f", "3|\(Planted.token)|t",
+                "1", "2", "3", "4", "1|\(Planted.token)|t", "2|\(Planted.absent)|f", "3|\(Planted.token)|t",
+                "4|\(Planted.token)|t",
             ])
         #expect(
-            try vault.psql("vault_auditor", "SELECT count(*) FROM audit.event WHERE action = 'recover.request'") == "3")
+            try vault.psql(
+                "vault_auditor",
+                "SELECT right(string_agg(right(object, 2), ' ' ORDER BY sequence), 14) FROM audit.event WHERE action = 'recover.request'"
+            ) == "a2 a1 a2 a1 a1", "each token once, in the order asked, after what was asked before")
         #expect(try vault.psql("postgres", "SELECT count(*) FROM vault.recovery_draft") == "0")
+        let records = try vault.session(
+            "vault_recoverer",
+            "SELECT request AS r FROM \(PolicyVault.askQuarantine) \\gset\nSELECT * FROM vault.release(:'r', 0, 10);")
+        #expect(records.states == ["TV004"], "a request for quarantined records is none for tokens")
     }
 
     @Test("Staging is no way to tokens without a request: not unbooked, not after booking, not across transactions")
@@ -62,6 +72,14 @@ struct StagingTests {
                 BEGIN; SAVEPOINT a; \(Self.stage) SELECT request AS r FROM vault.book_recovery('why', 'T') \\gset
                 ROLLBACK TO a; COMMIT; SELECT * FROM vault.release(:'r', 0, 10);
                 """) == ["TV004"], "rolled back to a savepoint")
+        for (reason, ticket) in [("' '", "'T'"), ("NULL", "'T'"), ("'why'", "repeat('t', 129)"), ("'why'", "' '")] {
+            #expect(
+                try states("BEGIN; \(Self.stage) SELECT vault.book_recovery(\(reason), \(ticket)); ROLLBACK;")
+                    == ["TV020"], "\(reason) \(ticket)")
+        }
+        for page in ["'{}'", "NULL", "ARRAY[ARRAY['\(Planted.token)']]"] {
+            #expect(try states("SELECT vault.stage_recovery(\(page));") == ["TV020"], "\(page)")
+        }
         #expect(try states("SELECT vault.book_draft('recover.request', 'why', 'T');") == ["42501"])
         #expect(try states("INSERT INTO vault.recovery_draft VALUES ('3', gen_random_uuid(), 1);") == ["42501"])
         #expect(try vault.psql("postgres", "SELECT count(*) FROM vault.recovery_request") == "0")
@@ -87,11 +105,22 @@ struct StagingTests {
         #expect(fits.states.isEmpty, "\(fits.standardError)")
         let million = try vault.session("vault_recoverer", "BEGIN; \(stage("1, 1000001")) ROLLBACK;")
         #expect(million.states == ["TV020"])
-        let wrong = try vault.session(
-            "vault_recoverer",
-            "\\set VERBOSITY default\nBEGIN; \(stage("1, 2")) SELECT vault.stage_recovery(ARRAY['ip_v1_' || md5('1'), NULL]); ROLLBACK;"
-        )
-        #expect(wrong.standardError.contains("token 4 is not a token"), "\(wrong.standardError)")
+        // As if so many had been staged already: the pages count together.
+        let pages = try vault.session(
+            "postgres",
+            """
+            BEGIN; INSERT INTO vault.recovery_draft VALUES (pg_current_xact_id(), gen_random_uuid(), 999999);
+            SET SESSION AUTHORIZATION vault_recoverer; \(stage("1, 1")) \(stage("2, 2")) ROLLBACK;
+            """)
+        #expect(pages.standardOutput == "1000000\n")
+        #expect(pages.states == ["TV020"])
+        for (page, place) in [("'ip_v1_' || md5('1'), NULL", 4), ("'x', NULL", 3)] {
+            let wrong = try vault.session(
+                "vault_recoverer",
+                "\\set VERBOSITY default\nBEGIN; \(stage("1, 2")) SELECT vault.stage_recovery(ARRAY[\(page)]); ROLLBACK;"
+            )
+            #expect(wrong.standardError.contains("token \(place) is not a token"), "\(wrong.standardError)")
+        }
     }
 
     @Test("A million tokens pass a budget of a million, and not one of a million less one; each has its event")

@@ -73,6 +73,19 @@ struct Breakage: Sendable, CustomTestStringConvertible {
             "tokenvault_analyst lacks SELECT"),
         Breakage("REVOKE UPDATE ON vault.key_version FROM tokenvault_owner", "privileges", "itself lacks UPDATE"),
         Breakage("ALTER TABLE vault.data_key OWNER TO vault_admin", "owners", "belongs to vault_admin"),
+        Breakage(
+            "ALTER FUNCTION vault.own_request(uuid) OWNER TO vault_admin", "owners",
+            "vault.own_request(uuid) belongs to vault_admin"),
+        Breakage("ALTER SCHEMA audit OWNER TO vault_admin", "owners", "audit belongs to vault_admin"),
+        Breakage(
+            "REVOKE EXECUTE ON FUNCTION vault.force_flush() FROM tokenvault_owner", "privileges",
+            "itself lacks EXECUTE on vault.force_flush()"),
+        Breakage(
+            "ALTER FUNCTION vault.own_request(uuid) RENAME TO own_request_", "privileges",
+            "vault.own_request(uuid) is missing", undo: "ALTER FUNCTION vault.own_request_(uuid) RENAME TO own_request"),
+        Breakage(
+            "ALTER TABLE vault.ingest_file RENAME TO ingest_file_", "privileges", "vault.ingest_file is missing",
+            undo: "ALTER TABLE vault.ingest_file_ RENAME TO ingest_file"),
         Breakage("CREATE TABLE vault.copy (t text)", "privileges", "vault.copy is not part of this release"),
         Breakage(
             "ALTER DEFAULT PRIVILEGES FOR ROLE tokenvault_owner GRANT EXECUTE ON FUNCTIONS TO PUBLIC",
@@ -84,18 +97,14 @@ struct Breakage: Sendable, CustomTestStringConvertible {
 
     private static let roles = [
         Breakage("ALTER ROLE tokenvault_recoverer LOGIN", "groups", "tokenvault_recoverer has LOGIN"),
+        Breakage(
+            "ALTER ROLE tokenvault_break_glass RENAME TO kept", "groups", "role tokenvault_break_glass is missing",
+            undo: "ALTER ROLE kept RENAME TO tokenvault_break_glass"),
         Breakage("ALTER ROLE tokenvault_owner SUPERUSER", "groups", "tokenvault_owner has SUPERUSER"),
         Breakage("GRANT tokenvault_owner TO tokenvault_ingest", "groups", "tokenvault_ingest is a member of"),
-        Breakage("GRANT tokenvault_approver TO vault_recoverer", "logins", "approve each other's requests"),
-        Breakage("GRANT tokenvault_recoverer TO vault_ingest", "logins", "promise 2"),
-        Breakage("GRANT tokenvault_analyst TO vault_ingest", "logins", "test guesses"),
-        Breakage(
-            "GRANT tokenvault_auditor TO vault_recoverer", "logins", "one of those it watches", verdict: "warning"),
         Breakage(
             "GRANT tokenvault_break_glass TO vault_nobody", "logins", "which gives it nothing", verdict: "warning"),
         Breakage("ALTER ROLE vault_recoverer SUPERUSER", "logins", "vault_recoverer has SUPERUSER"),
-        Breakage("ALTER ROLE vault_analyst CREATEROLE", "logins", "vault_analyst has CREATEROLE"),
-        Breakage("GRANT pg_read_all_data TO vault_ingest", "logins", "member of pg_read_all_data"),
         Breakage("GRANT tokenvault_auditor TO vault_auditor WITH ADMIN OPTION", "logins", "may make others members"),
         Breakage("GRANT SELECT ON public.user_logins TO vault_ingest", "logins", "may read public.user_logins back"),
     ]
@@ -118,6 +127,16 @@ struct Breakage: Sendable, CustomTestStringConvertible {
         Breakage(
             "ALTER TABLE vault.recovery_draft DISABLE TRIGGER booked", "triggers",
             "booked on vault.recovery_draft is off"),
+        Breakage(
+            "ALTER TRIGGER booked ON vault.recovery_draft RENAME TO other", "triggers",
+            "trigger booked on vault.recovery_draft is missing",
+            undo: "ALTER TRIGGER other ON vault.recovery_draft RENAME TO booked"),
+        Breakage(
+            "CREATE TRIGGER spy AFTER INSERT ON public.user_logins EXECUTE FUNCTION audit.refuse_change()", "triggers",
+            "trigger spy on public.user_logins", verdict: "warning"),
+        Breakage(
+            "ALTER FUNCTION vault.begin_run(uuid, text) SET session_replication_role = replica", "functions",
+            "runs with session_replication_role=replica"),
         Breakage("DROP TRIGGER append_only ON audit.head", "triggers", "its trigger is missing"),
         Breakage(
             "CREATE TRIGGER spy AFTER INSERT ON vault.original EXECUTE FUNCTION audit.refuse_change()", "triggers",
@@ -132,6 +151,14 @@ struct Breakage: Sendable, CustomTestStringConvertible {
             "UPDATE vault.schema_migration SET checksum = sha256('other') WHERE number = 3", "migrations",
             "3 (user_logins) is not the file", by: "vault_admin",
             undo: "UPDATE vault.schema_migration SET checksum = NULL"),
+        Breakage(
+            "INSERT INTO vault.schema_migration (number, name) VALUES (9999, 'later')", "migrations",
+            "9999 (later) is not in the folder", by: "vault_admin",
+            undo: "DELETE FROM vault.schema_migration WHERE number = 9999"),
+        Breakage(
+            "INSERT INTO vault.schema_migration (number, name) VALUES (9999, 'later')", "schema-version",
+            "the schema is at 9999", by: "vault_ingest",
+            undo: "DELETE FROM vault.schema_migration WHERE number = 9999"),
     ]
 
     private static let server = [
@@ -143,6 +170,8 @@ struct Breakage: Sendable, CustomTestStringConvertible {
             verdict: "warning"),
         Breakage(
             "ALTER DATABASE doctor SET default_transaction_read_only = on", "durability", "nothing can be stored"),
+        Breakage(
+            "ALTER DATABASE doctor SET session_replication_role = replica", "durability", "triggers do not fire"),
         Breakage(
             "ALTER DATABASE doctor SET log_parameter_max_length = -1", "statement-logging", "as soon as statements",
             verdict: "warning"),
@@ -176,6 +205,18 @@ struct Breakage: Sendable, CustomTestStringConvertible {
             "UPDATE vault.key_version SET state = 'deactivated' WHERE purpose = 'token'", "keys",
             "no token key is active",
             by: "vault_auditor", undo: "UPDATE vault.key_version SET state = 'active' WHERE purpose = 'token'"),
+        Breakage(
+            "UPDATE vault.key_version SET state = 'compromised' WHERE purpose = 'recovery'", "keys",
+            "no recovery key is active", by: "vault_auditor",
+            undo: "UPDATE vault.key_version SET state = 'active' WHERE purpose = 'recovery'"),
+        Breakage(
+            "UPDATE vault.key_version SET state = 'compromised' WHERE purpose = 'signing'", "keys",
+            "no signing key is active", by: "vault_auditor",
+            undo: "UPDATE vault.key_version SET state = 'active' WHERE purpose = 'signing'"),
+        Breakage(
+            "UPDATE vault.key_version SET state = 'compromised' WHERE purpose = 'recovery'", "keys", "is compromised",
+            verdict: "warning", by: "vault_auditor",
+            undo: "UPDATE vault.key_version SET state = 'active' WHERE purpose = 'recovery'"),
         Breakage(
             "UPDATE vault.key_version SET domains = '{device_id}' WHERE purpose = 'recovery'", "seals",
             "may open domain ip",

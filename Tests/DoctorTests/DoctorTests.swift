@@ -13,6 +13,7 @@ struct DoctorTests {
         let wrong = lines.filter(\.isWrong)
         #expect(wrong.isEmpty, "\(wrong.map { "\($0) → \($0.remedy ?? "")" }.joined(separator: "\n"))")
         #expect(status == 0)
+        #expect(lines.map(\.check).sorted() == Self.checks, "a check says nothing, or says it twice")
         let unchecked = Set(lines.filter { $0.verdict == "not_checked" }.map(\.check))
         switch user {
         case "postgres": #expect(unchecked == ["recovery-keyring"])
@@ -23,6 +24,15 @@ struct DoctorTests {
         default: #expect(unchecked.contains("messages"))
         }
     }
+
+    private static let checks = [
+        "backtrace", "client-authentication", "clock", "core", "data-room", "default-privileges", "durability",
+        "environment", "event-triggers", "functions", "groups", "ingest-keyring", "keyring-database", "keyring-room",
+        "keys", "languages", "libraries", "logins", "memory-lock", "messages", "migrations", "owners",
+        "passphrase-file", "prepared-transactions", "privileges", "quarantine", "recovery-keyring", "role-settings",
+        "rotation", "runs", "schema", "schema-version", "seals", "server-libraries", "server-version", "standby",
+        "statement-logging", "swap", "tls", "triggers",
+    ]
 
     @Test("names what is broken, and its remedy mends it", arguments: Breakage.all)
     func broken(_ breakage: Breakage) throws {
@@ -87,6 +97,56 @@ struct DoctorTests {
         let finished = try vault.tokenvault("vault_admin", ["doctor"])
         #expect(finished.status == 1)
         #expect(finished.standardOutput.contains("read-only standby"))
+        #expect(finished.standardOutput.contains("max_prepared_transactions is not 0"))
+    }
+
+    @Test("names each pair of groups that undo each other, and each way around all groups")
+    func combinations() throws {
+        let patient = try Patient.shared.get()
+        let pairs = [
+            ("recoverer", "approver", "failure"), ("ingest", "analyst", "failure"), ("ingest", "recoverer", "failure"),
+            ("recoverer", "operator", "warning"), ("auditor", "operator", "warning"),
+            ("auditor", "recoverer", "warning"), ("auditor", "approver", "warning"),
+        ]
+        for (first, second, _) in pairs {
+            _ = try patient.vault.query(
+                "CREATE ROLE \(first)_\(second) LOGIN IN ROLE tokenvault_\(first), tokenvault_\(second)")
+        }
+        let reaching = [
+            "pg_read_all_data", "pg_write_all_data", "pg_read_server_files", "pg_write_server_files",
+            "pg_execute_server_program", "tokenvault_owner",
+        ]
+        let attributes = ["BYPASSRLS", "REPLICATION", "CREATEROLE"]
+        _ = try patient.vault.query(
+            "CREATE ROLE around LOGIN \(attributes.joined(separator: " ")) "
+                + "IN ROLE tokenvault_analyst, \(reaching.joined(separator: ", "))")
+        let lines = try patient.examine("vault_nobody").lines.filter { $0.check == "logins" }
+        for (first, second, verdict) in pairs {
+            let named = "\(first)_\(second) is in tokenvault_\(first) and tokenvault_\(second): "
+            #expect(lines.contains { $0.verdict == verdict && $0.message.hasPrefix(named) }, "\(named)\n\(lines)")
+        }
+        let around = reaching.map { "is a member of \($0)," } + attributes.map { "has \($0)," }
+        for named in around {
+            #expect(lines.contains { $0.message.hasPrefix("around \(named)") }, "\(named)\n\(lines)")
+        }
+        try patient.mend(lines)
+        let after = try patient.examine("vault_nobody").lines.filter(\.isWrong)
+        #expect(after.isEmpty, "\(after)")
+        let logins = (pairs.map { "\($0.0)_\($0.1)" } + ["around"]).joined(separator: ", ")
+        _ = try patient.vault.query("DROP ROLE \(logins)")
+    }
+
+    @Test("says to migrate, where the database holds no vault")
+    func empty() throws {
+        let patient = try Patient.shared.get()
+        let (status, lines) = try patient.examine(
+            "postgres",
+            environment: [
+                "TOKENVAULT_DATABASE": patient.vault.cluster.connectionString(user: "postgres", database: "postgres")
+            ])
+        #expect(status == 1)
+        #expect(
+            lines.contains { $0.verdict == "failure" && $0.remedy?.contains("tokenvault database migrate") == true })
     }
 
     @Test("warns where both keyrings are on one host, where a password is in the environment, where a crash would tell")
@@ -101,6 +161,7 @@ struct DoctorTests {
         #expect(status == 0)
         let warnings = Set(lines.filter { $0.verdict == "warning" }.map(\.check))
         #expect(warnings == ["keyrings-together", "environment", "backtrace"])
+        #expect(lines.filter { $0.check == "recovery-keyring" }.map(\.verdict) == ["ok"])
     }
 
     private func perform(_ deed: Breakage.Deed) throws {

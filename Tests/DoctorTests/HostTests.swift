@@ -6,9 +6,9 @@ import Testing
 
 @Suite("Doctor, on its own host", .serialized)
 struct HostTests {
-    /// Tests/DoctorTests/fakes.c, compiled.
+    /// Tests/DoctorTests/fakes.c, compiled into the server's folder, which goes when the tests end.
     private static let fakes = Result {
-        let library = try Repository.temporaryFolder("fakes").appending(path: "fakes.so").path
+        let library = try Patient.shared.get().vault.cluster.folder.appending(path: "fakes.so").path
         try Command(
             "/usr/bin/env", ["clang", "-shared", "-fPIC", "-o", library, Repository.path("Tests/DoctorTests/fakes.c")]
         ).check()

@@ -44,6 +44,15 @@ struct ExpiryTests {
                 "SELECT count(*) FROM audit.event WHERE sequence > \(events) AND action LIKE 'expire%'") == 2)
         #expect(try house.vault.tokenvault("vault_auditor", ["audit", "verify"]).status == 0)
         #expect(try expire(house, ["--older-than", "400"]).succeeded().standardOutput.contains("\"originals\":0,"))
+
+        // The date itself is not before it: neither stored then, nor seen then.
+        for (stored, seen) in [("2020-02-29 00:00Z", "2019-01-01"), ("2019-01-01 00:00Z", "2020-02-29")] {
+            _ = try house.vault.query(
+                "UPDATE vault.original SET created_at = '\(stored)'; UPDATE public.user_logins SET create_date = '\(seen)'"
+            )
+            try expire(house, ["--older-than", "2020-02-29"]).succeeded()
+            #expect(try house.count("SELECT count(*) FROM vault.original") == 4, "stored \(stored), seen \(seen)")
+        }
     }
 
     @Test("goes by domain, a date, or each domain's configured retention; data keys that nothing uses go, too")
@@ -92,6 +101,7 @@ struct ExpiryTests {
         let done = try expire(house, ["--older-than", "400"]).succeeded()
         #expect(done.standardError.contains("an expiry that was interrupted comes first"))
         #expect(done.standardOutput.split(separator: "\n").count == 2)
+        #expect(try house.count("SELECT count(*) FROM audit.event WHERE action = 'expire.resume'") == 1)
         for value in [Household.alone, Household.together, Household.bobs] {
             #expect(try house.recover(try house.token(value)).status == 0)
         }

@@ -62,6 +62,11 @@ struct InterruptedTests {
             """)
         let other = try house.erase(["--masked-rows", "clear"], user: "alice")
         #expect(other.status == 77 && other.standardError.contains("begun with masked rows delete"))
+        #expect(try house.erase(["--masked-rows", "delete", "--shared", "erase"], user: "alice").status == 77)
+        #expect(
+            try house.count(
+                "SELECT count(*) FROM vault.erasure WHERE subject = sha256(uuid_send(id) || convert_to('user:alice', 'UTF8'))"
+            ) == 1, "whoever reads the subject must not find the user by one table of hashes")
         let warned = try house.erase(["--dry-run"], user: "bob").succeeded()
         #expect(warned.standardError.contains("another erasure is unfinished"))
         #expect(

@@ -9,11 +9,20 @@ struct DatabaseOptions: ParsableArguments {
         name: .customLong("database"),
         help: ArgumentHelp(
             "libpq connection string or URL (TOKENVAULT_DATABASE). Without it libpq's PG… variables count.",
-            discussion: "Passwords belong in PGPASSFILE.", valueName: "conninfo"))
+            discussion:
+                "Refused with a password in it: everybody on this host can read arguments. Passwords belong in PGPASSFILE.",
+            valueName: "conninfo"))
     var database: String?
 
     @Option(help: ArgumentHelp("Configuration file (TOKENVAULT_CONFIG).", valueName: "file"))
     var config: String?
+
+    func validate() throws {
+        guard let database, ConnectionString.holdsPassword(database) else { return }
+        throw ValidationError(
+            "--database holds a password, which everybody on this host can read: change it, and keep it in a file of mode 0600 named by PGPASSFILE, in a service file (service=NAME), or at least in TOKENVAULT_DATABASE"
+        )
+    }
 
     func settings() throws -> Settings { try Settings.load(path: config) }
 
