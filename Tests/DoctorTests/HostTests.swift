@@ -41,11 +41,13 @@ struct HostTests {
             environment: [
                 "TOKENVAULT_RECOVERY_KEYRING": "", "LD_PRELOAD": try Self.fakes.get(), "BREAK": broken.what,
             ])
-        let found = try Line.all(finished).filter { $0.check == broken.check }
+        let lines = try Line.all(finished)
+        let found = lines.filter { $0.check == broken.check }
         #expect(found.map(\.verdict) == [broken.verdict], "\(found)")
         #expect(found.first?.message.contains(broken.named) == true, "\(found)")
         #expect((found.first?.remedy?.isEmpty == false) == (broken.verdict != "ok"))
-        #expect(finished.status == (broken.verdict == "failure" ? 1 : 0))
+        // DoctorTests may be breaking the same patient meanwhile.
+        #expect(finished.status == (lines.contains { $0.verdict == "failure" } ? 1 : 0))
     }
 
     @Test("names a limit of locked memory that is too low for keys")
