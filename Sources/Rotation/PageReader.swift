@@ -16,6 +16,7 @@ struct PageReader {
     private(set) var blocks: Range<Int>?
     private let pageSize: Int
     private let place: UInt128?
+    private let extent: Range<Int>
     /// Originals a block, as the last page had; the first guess is a vault of addresses and device ids.
     private var density = 50
 
@@ -24,10 +25,16 @@ struct PageReader {
 
     init(_ state: RotationRecord, extent: Int, pageSize: Int) {
         (self.pageSize, place) = (pageSize, state.place)
-        if state.pass == 1 {
-            let first = min(extent, Self.block(state.place))
-            blocks = first..<extent
-        }
+        let first = min(extent, Self.block(state.place))
+        self.extent = first..<extent
+        if state.pass == 1 { blocks = self.extent }
+    }
+
+    /// About how many originals this pass will have done at its end, when it did `done` up to `end`.
+    func total(_ done: Int, at end: UInt128?) -> Int {
+        let passed = Self.block(end) - extent.lowerBound
+        guard readsAhead, passed > 0 else { return done }
+        return max(done, done * extent.count / passed)
     }
 
     private static func block(_ place: UInt128?) -> Int { Int(UInt64(truncatingIfNeeded: place ?? 0) & 0xFFFF_FFFF) }

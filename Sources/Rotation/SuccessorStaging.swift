@@ -20,8 +20,6 @@ extension RotationRun {
     mutating func stageOriginals(_ rotation: UInt128, target: KeyVersion) throws(RotationError) -> Int {
         let fingerprint = try ValueFingerprint(ingest, version: target)
         let state = try record(rotation)
-        let total: Int
-        do { total = try store.countOriginals(except: target) } catch { throw .database(error) }
         var (place, sum, staged, done) = (state.place, state.valueSum, 0, 0)
         var reader = try pageReader(state)
         // Later passes read what is left when all before is committed. And no page waits, uncommitted, for a throttle.
@@ -46,7 +44,7 @@ extension RotationRun {
                 (place, sum) = (work.page.end, sum &+ work.sum)
                 staged += work.batch.originals
                 done += work.page.originals.count
-                report("originals", pass: state.pass, done: done, total: max(total, done))
+                report("originals", pass: state.pass, done: done, total: reader.total(done, at: place))
                 try pause(after: work.page.originals.count)
             } else {
                 // Their groups stay under the old key: what stands under the new token was not written by a known
@@ -119,12 +117,12 @@ extension RotationRun {
     }
 
     /// Lets one of the two writing sessions do something. The second is opened when first needed, and closed by a failure.
-    private mutating func on<Result: ~Copyable>(
+    mutating func on<Result: ~Copyable>(
         _ writer: PageWriter, _ body: (inout VaultStore) throws(PostgresError) -> Result
     ) throws(RotationError) -> Result {
         do {
             if writer == .first { return try body(&store) }
-            var session = try secondWriter.take() ?? VaultStore.open(options.database)
+            var session = try secondWriter.take() ?? VaultStore.open(options.database, limits: .byTurns)
             let result = try body(&session)
             secondWriter = consume session
             return result

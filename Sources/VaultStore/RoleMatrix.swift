@@ -142,6 +142,7 @@ package enum RoleMatrix {
         "vault.is_one_person(name, name)": [],
         "vault.key_states()": ["ingest", "recoverer", "operator", "auditor"],
         "vault.move_rows(uuid, integer, integer)": ["operator"],
+        "vault.is_all_moved(uuid)": ["operator"],
         "vault.next_rotation_pass(uuid, jsonb)": ["operator"],
         "vault.note_rotation_exceptions(uuid, uuid[], text[])": ["operator"],
         "vault.old_rows(uuid)": ["operator"],

@@ -211,6 +211,23 @@ extension VaultStore {
         ).int(row: 0, column: 0) ?? 0
     }
 
+    /// Begins the same in a transaction that stays open; rows move in another session meanwhile.
+    package mutating func sendRemovalOfOldOriginals(_ rotation: UInt128) throws(PostgresError) -> PendingStatement {
+        try connection.send(
+            Statement("removing old originals", "SELECT vault.drop_old_originals($1)", .uuid(rotation)))
+    }
+
+    package mutating func oldOriginalsRemoved(_ pending: consuming PendingStatement) throws(PostgresError) -> Int {
+        try connection.receive(pending).int(row: 0, column: 0) ?? 0
+    }
+
+    /// Whether no original and no row is left under another key than the rotation's.
+    package mutating func isAllMoved(_ rotation: UInt128) throws(PostgresError) -> Bool {
+        try connection.run(
+            Statement("looking for what is left", "SELECT vault.is_all_moved($1)", .uuid(rotation))
+        ).bool(row: 0, column: 0) ?? false
+    }
+
     /// Pairs of tokens that a rotation made, in some blocks of their table.
     package mutating func rotationPairs(
         _ rotation: UInt128, blocks: Range<Int>

@@ -29,6 +29,8 @@ package struct SessionLimits: Sendable {
     /// For reading beside a transaction of one's own: who waits for a lock that waits for that one would wait for ever, and no
     /// server sees it.
     package static let beside = SessionLimits(statementSeconds: 0, lockSeconds: 3, idleSeconds: 0)
+    /// For transactions that stay open while another session of the same run works: who waits for one is not kept for ever.
+    package static let byTurns = SessionLimits(statementSeconds: 0, lockSeconds: 0, idleSeconds: 60)
     /// For a person who waits: statements of any length, but nobody waits for a lock for ever.
     package static let interactive = SessionLimits(statementSeconds: 0, lockSeconds: 60, idleSeconds: 0)
     /// For batches, of which one takes seconds.

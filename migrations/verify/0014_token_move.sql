@@ -8,8 +8,6 @@ BEGIN
     WITH expected (name, definer, body, callers) AS (VALUES
         ('vault.analyze_successors()', true, '28759da2b415ba91',
          'tokenvault_operator'),
-        ('vault.drop_old_originals(uuid)', true, 'af0bd37efde140c0',
-         'tokenvault_operator'),
         ('vault.move_rows(uuid, integer, integer)', true, 'cebb081131f03fbf',
          'tokenvault_operator'),
         ('vault.pass_originals(uuid, uuid, uuid, integer, uuid)', true, '5afa50b73cfde78a',
@@ -21,9 +19,7 @@ BEGIN
         ('vault.rotation_pairs(uuid, bigint, bigint)', true, '12a3297a49688028',
          'tokenvault_operator'),
         ('vault.slice_pairs(text, integer, integer)', false, 'cfeda9e6bd3354c9',
-         ''),
-        ('vault.store_successors(uuid, tid[], uuid[], uuid[], text[], integer[], integer[], uuid[], bytea[], uuid[], uuid[], text[], integer[], integer[])', true, '8445c575895d32b9',
-         'tokenvault_operator')
+         '')
     ), actual AS (
         SELECT format('%s.%s(%s)', namespace.nspname, function.proname, oidvectortypes(function.proargtypes)) AS name,
                function.prosecdef AS definer, pg_get_userbyid(function.proowner) AS owner,
