@@ -64,6 +64,10 @@ struct ErasingTests {
                 == (mode == "clear" ? "3|0" : "0|3"), "each row counts once")
         #expect(try house.danglingTokens() == 0)
         #expect(try house.count("SELECT count(*) FROM vault.original") == 6)
+        try house.erase(["--masked-rows", mode], user: "alice").succeeded()
+        #expect(
+            try house.vault.query("SELECT sum(rows_cleared), sum(rows_deleted) FROM vault.erasure")
+                == (mode == "clear" ? "3|0" : "0|3"), "an empty row counts again")
     }
 
     @Test("shared values too, when told so: others' rows are cleared of them, never deleted")
