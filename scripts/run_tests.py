@@ -13,6 +13,7 @@ import concurrent.futures
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ LOGS = ROOT / ".build/test-logs"
 # The longest, begun first so that none of them is left over at the end. A wrong name costs time only.
 LONGEST = ["DoctorTests.DoctorTests", "CommandTests.QueueFaultTests", "CommandTests.KillTests", "RotationTests.CrashTests"]
 LIMIT = 900  # seconds a suite; the tests' own limits are tighter
+DESCRIPTORS = 1024  # open at once in a process: an ordinary user's limit, which root and CI's machines are far above
 ENDED = re.compile(r"^. Test run with (\d+) tests? in \d+ suites? passed", re.MULTILINE)
 
 
@@ -113,10 +115,14 @@ def main():
     LOGS.mkdir(parents=True)
 
     binaries = subprocess.run(["swift", "build", "--show-bin-path"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    folder = tempfile.mktemp(prefix="tv-tests-", dir="/tmp")  # its maker refuses one that exists; a socket needs a short path
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
+    everything = tempfile.mkdtemp(prefix="tv-", dir="/tmp")  # a socket needs a short path
+    os.chmod(everything, 0o711)  # root's servers run as postgres
+    folder = everything + "/pg"
     cluster = subprocess.Popen([ROOT / "scripts/private-cluster.sh", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     runner = Suites(binaries.stdout.strip() + "/tokenvaultPackageTests.xctest",
-                    os.environ | {"TOKENVAULT_TEST_CLUSTER": folder, "NO_COLOR": "1"})
+                    os.environ | {"TOKENVAULT_TEST_FOLDER": everything, "TOKENVAULT_TEST_CLUSTER": folder, "NO_COLOR": "1"})
 
     def interrupted(number, _):
         runner.stop()
@@ -142,6 +148,7 @@ def main():
     finally:
         cluster.stdin.close()
         cluster.wait()
+        shutil.rmtree(everything, ignore_errors=True)
 
     if failed:
         print(f"\n{len(failed)} of {len(order)} suites failed:")

@@ -6,7 +6,7 @@ import Testing
 struct ReplicaTests {
     /// A standby of `cluster` whose replay stands still: what is committed from now on, it does not know.
     private func withStandby(of cluster: PrivateCluster, _ body: (String) throws -> Void) throws {
-        let folder = URL(filePath: "/tmp/tv-rep-\(UInt32.random(in: 0...UInt32.max))")
+        let folder = Repository.newFolder("rep")
         let script = """
             set -euo pipefail
             bin=$(find /usr/lib/postgresql -maxdepth 2 -name bin -type d | sort -V | tail -1)

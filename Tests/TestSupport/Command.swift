@@ -76,12 +76,15 @@ package final class RunningCommand: @unchecked Sendable {
         process.standardOutput = standardOutput
         process.standardError = standardError
         try process.run(noting: gathering)
-        // Queues of their own: each blocks a thread, and the global one has few.
+        // Queues of their own: each blocks a thread, and the global one has few. Pipes are closed by hand, since a
+        // Process outlives its program: its thread's run loop, which never runs, holds it with all its descriptors.
         DispatchQueue(label: "reading").async(group: gathering) {
             self.output = standardOutput.fileHandleForReading.readDataToEndOfFile()
+            try? standardOutput.fileHandleForReading.close()
         }
         DispatchQueue(label: "reading").async(group: gathering) {
             self.errors = standardError.fileHandleForReading.readDataToEndOfFile()
+            try? standardError.fileHandleForReading.close()
         }
         DispatchQueue(label: "writing").async {
             try? standardInput.fileHandleForWriting.writeUnlessClosed(input)

@@ -6,7 +6,7 @@ package final class DatabaseProxy: Sendable {
     private let helper: HelperProcess
 
     package init(to cluster: PrivateCluster) throws {
-        folder = URL(filePath: "/tmp/tv-proxy-\(UInt32.random(in: 0...UInt32.max))")
+        folder = Repository.newFolder("proxy")
         helper = try HelperProcess(
             Repository.path("scripts/socket_proxy.py"),
             [cluster.folder.appending(path: "socket/.s.PGSQL.5432").path, folder.path])

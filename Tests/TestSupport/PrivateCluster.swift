@@ -24,7 +24,7 @@ package final class PrivateCluster: @unchecked Sendable {
     /// - Parameter port: matters only where `settings` let it listen on an address.
     package init(purpose: String, settings: String = "", port: Int = 5432) throws {
         self.port = port
-        folder = URL(filePath: "/tmp/tv-\(purpose)-\(UInt32.random(in: 0...UInt32.max))")
+        folder = Repository.newFolder(purpose)
         _ = Orphan.isWatched
         process.executableURL = URL(filePath: Repository.path("scripts/private-cluster.sh"))
         process.arguments = [folder.path]

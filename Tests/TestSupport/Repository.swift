@@ -19,9 +19,20 @@ package enum Repository {
         return found ?? candidates[2].appending(path: "tokenvault").path
     }()
 
-    /// A new folder with a short path (sockets), removed by whoever asked for it.
+    /// A name for a folder that does not exist yet, short since a socket's path holds 107 bytes.
+    ///
+    /// It lies in TOKENVAULT_TEST_FOLDER, which scripts/run_tests.py removes with all that tests left there, or in /tmp.
+    package static func newFolder(_ purpose: String) -> URL {
+        let name = "\(purpose)-\(UInt32.random(in: 0...UInt32.max))"
+        guard let all = ProcessInfo.processInfo.environment["TOKENVAULT_TEST_FOLDER"] else {
+            return URL(filePath: "/tmp/tv-\(name)")
+        }
+        return URL(filePath: all).appending(path: name)
+    }
+
+    /// A new folder, removed by whoever asked for it.
     package static func temporaryFolder(_ purpose: String) throws -> URL {
-        let url = URL(filePath: "/tmp/tv-\(purpose)-\(UInt32.random(in: 0...UInt32.max))")
+        let url = newFolder(purpose)
         try FileManager.default.createDirectory(
             at: url, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
         return url

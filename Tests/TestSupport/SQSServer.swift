@@ -13,7 +13,7 @@ package final class SQSServer: Sendable {
     private let helper: HelperProcess
 
     package init() throws {
-        folder = URL(filePath: "/tmp/tv-sqs-\(UInt32.random(in: 0...UInt32.max))")
+        folder = Repository.newFolder("sqs")
         helper = try HelperProcess(Repository.path("scripts/sqs-server.sh"), [folder.path])
         guard helper.readLine() == "ready" else { throw CommandFailed(description: "the SQS server did not start") }
         let lines = try String(contentsOf: folder.appending(path: "env"), encoding: .utf8).split(separator: "\n")

@@ -8,7 +8,7 @@ package final class SmallDisk: Sendable {
 
     /// - Parameter size: as tmpfs takes it, e.g. `4m`.
     package init(size: String) throws {
-        let folder = URL(filePath: "/tmp/tv-disk-\(UInt32.random(in: 0...UInt32.max))")
+        let folder = Repository.newFolder("disk")
         space = folder.appending(path: "space")
         helper = try HelperProcess(Repository.path("scripts/small-disk.sh"), [folder.path, size])
         guard helper.readLine() == "ready" else {
