@@ -84,7 +84,7 @@ extension RotationRun {
         _ body: (inout RotationRun, inout VaultStore) throws(RotationError) -> Result
     ) throws(RotationError) -> Result {
         do {
-            var session = try besideSession.take() ?? VaultStore.open(options.database, limits: .beside)
+            var session = try besideSession.take() ?? VaultStore.open(options.database, limits: options.limits(.beside))
             let result = try body(&self, &session)
             besideSession = consume session
             return result

@@ -36,6 +36,9 @@ package struct RotationOptions: Sendable {
     package var warn: @Sendable (String) -> Void = { _ in }
 
     package init() {}
+
+    /// `session`, whose statement under way is given up some seconds after a stop.
+    package func limits(_ session: SessionLimits) -> SessionLimits { session.stopping(when: shouldStop) }
 }
 
 /// What a finished rotation did.

@@ -122,7 +122,7 @@ extension RotationRun {
     ) throws(RotationError) -> Result {
         do {
             if writer == .first { return try body(&store) }
-            var session = try secondWriter.take() ?? VaultStore.open(options.database, limits: .byTurns)
+            var session = try secondWriter.take() ?? VaultStore.open(options.database, limits: options.limits(.byTurns))
             let result = try body(&session)
             secondWriter = consume session
             return result

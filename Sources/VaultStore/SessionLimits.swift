@@ -36,6 +36,13 @@ package struct SessionLimits: Sendable {
     /// For batches, of which one takes seconds.
     package static let batch = SessionLimits(statementSeconds: 300, lockSeconds: 30, idleSeconds: 300)
 
+    /// The same, ended by a stop.
+    package func stopping(when shouldStop: @escaping @Sendable () -> Bool) -> SessionLimits {
+        var limits = self
+        limits.shouldStop = shouldStop
+        return limits
+    }
+
     var patience: Patience {
         Patience(
             answer: statementSeconds == 0 ? nil : .seconds(statementSeconds + Self.slack), shouldStop: shouldStop)
@@ -44,7 +51,7 @@ package struct SessionLimits: Sendable {
 
 extension VaultStore {
     /// One round trip. A server without one of these settings (client_connection_check_interval came with 14) is left alone
-    /// there.
+    /// there; with it, a statement whose client was killed or gave up ends soon, with its locks.
     mutating func setUp(_ limits: SessionLimits) throws(PostgresError) {
         try connection.run(
             Statement(
@@ -53,7 +60,7 @@ extension VaultStore {
                 SELECT pg_catalog.set_config(wanted.name, wanted.value, false)
                 FROM (VALUES ('statement_timeout', $1 || 's'), ('lock_timeout', $2 || 's'),
                              ('idle_in_transaction_session_timeout', $3 || 's'),
-                             ('client_connection_check_interval', CASE WHEN $1 = '0' THEN '0' ELSE '10s' END))
+                             ('client_connection_check_interval', '2s'))
                      AS wanted (name, value)
                 JOIN pg_catalog.pg_settings AS standing ON standing.name = wanted.name
                 WHERE wanted.value NOT IN ('0', '0s') AND (standing.setting = '0' OR $4)

@@ -143,7 +143,10 @@ struct ErasingTests {
         #expect(try house.relationsOnDisk(holding: [Household.bytes(seal)]) == ["vault.data_key_seal"])
         let rewrites = try Household.runbookRewrites()
         #expect(rewrites.count >= 6)
-        for rewrite in rewrites { _ = try house.vault.query(rewrite) }
+        for rewrite in rewrites {
+            try house.vault.waitForOlderTransactions()
+            _ = try house.vault.query(rewrite)
+        }
         _ = try house.vault.query("CHECKPOINT")
         let names = try house.relationsOnDisk(holding: token)
         #expect(names == ["audit.event", "vault.erased_token", "vault.erased_token_pkey"])

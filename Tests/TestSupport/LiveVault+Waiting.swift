@@ -16,6 +16,14 @@ extension LiveVault {
         }
     }
 
+    /// Waits until no transaction is open that VACUUM FULL would keep dead rows for: one of any database of the server counts.
+    package func waitForOlderTransactions() throws {
+        let now = try query("SELECT pg_current_xact_id()")
+        try wait(for: "older transactions to end") {
+            try query("SELECT pg_snapshot_xmin(pg_current_snapshot()) > '\(now)'::xid8") == "t"
+        }
+    }
+
     /// Keeps everybody from using `table` until ``unlock(_:_:)``.
     package func lock(_ table: String) throws -> RunningCommand {
         let holder = try Command(

@@ -46,7 +46,8 @@ struct RotateSession {
         rotation.progress = { reporter.report($0) }
         StopSignal.install()
         return RotationRun(
-            try options.database.openChecked(.unhurried), ingest: ingest, recovery: recovery, options: rotation)
+            try options.database.openChecked(rotation.limits(.unhurried)), ingest: ingest, recovery: recovery,
+            options: rotation)
     }
 
     private func run() throws {
