@@ -33,13 +33,16 @@ enum OldTokens {
             found.append(
                 Finding(
                     "old-files", place: file.name, amount: file.amount,
-                    "\(file.name): not written anew since the rotation ended, so dead rows and index entries may hold old tokens: \(vacuum(file.name))"
+                    "\(file.name): not written anew since the rotation ended, or while an older transaction was open, so dead rows and index entries may hold old tokens: \(vacuum(file.name))"
                 ))
         }
         let clean = files.filter { $0.amount == 0 }.map(\.name)
         if !clean.isEmpty {
+            let names = clean.joined(separator: ", ")
             found.append(
-                Finding("files", "empty or written anew since the rotation ended: \(clean.joined(separator: ", "))"))
+                Finding(
+                    "files", "empty or written anew since the rotation ended, with no older transaction open: \(names)"
+                ))
         }
         found.append(Finding("limits", "not looked at: WAL, backups, server logs, and tables that are not registered"))
         return found

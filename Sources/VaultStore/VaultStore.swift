@@ -55,7 +55,7 @@ package struct VaultStore: ~Copyable, Sendable {
     package mutating func rollback() { connection.rollback() }
 
     /// The newest migration this release was written against.
-    package static let requiredSchemaVersion = 16
+    package static let requiredSchemaVersion = 17
 
     /// The login role, as the audit log will name it.
     package var user: String { connection.user }

@@ -120,6 +120,19 @@ struct ApproverAttackTests {
         }
     }
 
+    @Test("A denial stands when the role that gave it is dropped, or somebody else comes under its name")
+    func denierIsGone() throws {
+        try people.make("once", in: "tokenvault_approver")
+        let asked = try people.request()
+        #expect(try people.decide(asked, "deny", as: people.login("once")) == [])
+        try people.admin("DROP ROLE \(people.login("once"))")
+        #expect(try people.decide(asked, as: people.login("ben")) == ["TV001"])
+        #expect(try people.take(asked) == ["TV001", "TV001"])
+        try people.make("once", in: "tokenvault_approver")
+        #expect(try people.decide(asked, as: people.login("once")) == ["TV001"])
+        #expect(try people.take(asked) == ["TV001", "TV001"])
+    }
+
     @Test("One person approves once, also from two sessions at once; two approvals are two people's")
     func twice() throws {
         try people.change(#"{"approvals":2}"#)

@@ -120,6 +120,19 @@ struct BudgetAttackTests {
             try people.vault.session(people.login("ada"), "SELECT request FROM \(ask("back"));").states == ["TV001"])
     }
 
+    @Test("Sessions that race for the day's last quarantined record: one gets it")
+    func quarantineRace() throws {
+        try people.make("ivy", in: "tokenvault_recoverer")
+        try budget(1, "quarantine")
+        let script =
+            "BEGIN; SELECT 'snapshot'; SELECT request FROM \(PolicyVault.askQuarantine); SELECT pg_sleep(0.05); COMMIT;"
+        let racing = try (0..<6).map { _ in try people.vault.start(people.login("ivy"), script) }
+        let ended = racing.map { $0.wait() }
+        #expect(ended.count { $0.states.isEmpty } == 1)
+        #expect(ended.flatMap(\.states).allSatisfy { ["TV001", "25P02"].contains($0) })
+        #expect(try spent("quarantine", "ivy") == "1")
+    }
+
     @Test("Quarantined records have the policy and the budget of quarantine")
     func quarantine() throws {
         try budget(1, "quarantine")

@@ -50,7 +50,7 @@ struct Breakage: Sendable, CustomTestStringConvertible {
         Breakage(
             "ALTER FUNCTION vault.require_releasable SECURITY DEFINER", "0013", "vault.require_releasable(uuid, text)"),
         Breakage("ALTER FUNCTION vault.release RESET search_path", "0010", "no pinned search_path"),
-        Breakage("GRANT EXECUTE ON FUNCTION vault.old_token_places TO tokenvault_ingest", "0015", "old_token_places"),
+        Breakage("GRANT EXECUTE ON FUNCTION vault.old_token_places TO tokenvault_ingest", "0017", "old_token_places"),
         Breakage("ALTER TABLE vault.rotation DROP COLUMN files", "0015", "vault.rotation has the columns"),
         Breakage("GRANT SELECT ON vault.token_move TO tokenvault_auditor", "0014", "vault.token_move grants"),
         Breakage("ALTER FUNCTION vault.store_successors SECURITY INVOKER", "0016", "store_successors"),

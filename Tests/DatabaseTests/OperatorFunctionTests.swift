@@ -157,6 +157,6 @@ struct OperatorFunctionTests {
             "vault_auditor",
             "SELECT s -> 'originals', s -> 'schema_version', (s ->> 'audit_events')::int > 0 FROM vault.status_summary() AS s"
         )
-        #expect(summary == #"[{"count": 1, "domain": "ip", "token_version": 1}]|16|t"#)
+        #expect(summary == #"[{"count": 1, "domain": "ip", "token_version": 1}]|17|t"#)
     }
 }

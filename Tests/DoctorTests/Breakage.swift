@@ -192,6 +192,21 @@ struct Breakage: Sendable, CustomTestStringConvertible {
             "ALTER ROLE vault_admin IN DATABASE doctor SET session_replication_role = replica", "role-settings",
             "vault_admin runs with session_replication_role"),
         Breakage(
+            "ALTER ROLE vault_ingest SET log_parameter_max_length_on_error = 1", "role-settings",
+            "vault_ingest runs with log_parameter_max_length_on_error = 1"),
+        Breakage(
+            "ALTER ROLE vault_ingest SET log_error_verbosity = verbose", "role-settings",
+            "vault_ingest runs with log_error_verbosity = verbose"),
+        Breakage(
+            "ALTER ROLE vault_recoverer SET synchronous_commit = off", "role-settings",
+            "vault_recoverer runs with synchronous_commit = off"),
+        Breakage(
+            "ALTER ROLE vault_recoverer IN DATABASE doctor SET default_transaction_read_only = on", "role-settings",
+            "vault_recoverer runs with default_transaction_read_only = on in database doctor"),
+        Breakage(
+            "ALTER ROLE vault_ingest SET pgaudit.log_parameter = on", "role-settings",
+            "vault_ingest runs with pgaudit.log_parameter = on"),
+        Breakage(
             "CREATE LANGUAGE plforeign HANDLER plpgsql_call_handler", "languages", "plforeign", verdict: "warning"),
         Breakage(
             """

@@ -85,6 +85,23 @@ struct DoctorTests {
         #expect(other.standardError.contains("restart"), "\(other.standardError)")
     }
 
+    @Test("names a prepared transaction that waits, and its remedy ends it")
+    func prepared() throws {
+        let vault = try LiveVault("doctor_prepared")
+        defer { vault.remove() }
+        func found() throws -> [Line] {
+            try Line.all(try vault.tokenvault("vault_admin", ["doctor", "--json"])).filter {
+                $0.message.hasPrefix("prepared transaction")
+            }
+        }
+        _ = try vault.query("BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'left over';")
+        let lines = try found()
+        #expect(lines.map(\.verdict) == ["warning"])
+        _ = try vault.query(try #require(lines.first?.remedy))
+        #expect(try found().filter(\.isWrong).isEmpty)
+        #expect(try vault.query("SELECT count(*) FROM pg_prepared_xacts WHERE gid = 'left over'") == "0")
+    }
+
     @Test("tells a standby")
     func standby() throws {
         let cluster = try PrivateCluster(purpose: "standby")
@@ -162,6 +179,21 @@ struct DoctorTests {
         let warnings = Set(lines.filter { $0.verdict == "warning" }.map(\.check))
         #expect(warnings == ["keyrings-together", "environment", "backtrace"])
         #expect(lines.filter { $0.check == "recovery-keyring" }.map(\.verdict) == ["ok"])
+    }
+
+    @Test("names a keyring that is another user's, and who may have it")
+    func foreignKeyring() throws {
+        let patient = try Patient.shared.get()
+        let own = patient.vault.folder.appending(path: "ingest.keyring").path
+        let path = geteuid() == 0 ? own + ".foreign" : "/etc/passwd"
+        if geteuid() == 0 { try patient.shell("cp -p '\(own)' '\(path)' && chown 65534 '\(path)'") }
+        defer { if geteuid() == 0 { try? FileManager.default.removeItem(atPath: path) } }
+        let (status, lines) = try patient.examine("vault_nobody", environment: ["TOKENVAULT_INGEST_KEYRING": path])
+        let found = lines.filter { $0.check == "ingest-keyring" }
+        #expect(status == 1)
+        #expect(found.map(\.verdict) == ["failure"], "\(found)")
+        #expect(found.first?.message.contains("belongs to user") == true, "\(found)")
+        #expect(found.first?.remedy == "chown \(geteuid()) \(path)")
     }
 
     private func perform(_ deed: Breakage.Deed) throws {

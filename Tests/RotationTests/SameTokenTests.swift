@@ -43,10 +43,12 @@ struct SameTokenTests {
                     ARRAY[decode(repeat('00', 60), 'hex'), decode(repeat('00', 60), 'hex')], '{}', '{}', '{}', '{}', '{}'
                 ) AS stored
                 """))
-        let deadline = Date().addingTimeInterval(30)
-        while try vault.query("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'") == "0" {
-            try #require(Date() < deadline, "the page does not wait")
-            Thread.sleep(forTimeInterval: 0.02)
+        try vault.wait(for: "the page to wait") {
+            try vault.query(
+                """
+                SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'transactionid'
+                """) == "1"
         }
         try ingesting.runTrustedScript("committing", "COMMIT")
         let rows = try rotating.receive(pending)

@@ -1,4 +1,4 @@
--- verify 0015_old_tokens: what says where old tokens are left is as migrated and grants nothing else.
+-- verify 0015_old_tokens: what ends a rotation, and where it replaces tokens, is as migrated and grants nothing else.
 -- Reads the catalogue only. Raises TV020 and says what differs. A body is known by the SHA-256 of its text.
 
 DO $$
@@ -10,8 +10,6 @@ BEGIN
          'tokenvault_operator'),
         ('vault.finish_rotation(uuid, text)', true, '76bcb6d36b8ae754',
          'tokenvault_operator'),
-        ('vault.old_token_places(uuid)', true, '142c95acd117ec8c',
-         'tokenvault_auditor, tokenvault_operator'),
         ('vault.retire_token_version(integer, boolean)', true, 'b2a4b23ba85ab459',
          'tokenvault_operator'),
         ('vault.token_files()', false, '152fc1899ac5dcf1',
