@@ -115,8 +115,9 @@ def main():
     LOGS.mkdir(parents=True)
 
     binaries = subprocess.run(["swift", "build", "--show-bin-path"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft > DESCRIPTORS:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
     everything = tempfile.mkdtemp(prefix="tv-", dir="/tmp")  # a socket needs a short path
     os.chmod(everything, 0o711)  # root's servers run as postgres
     folder = everything + "/pg"

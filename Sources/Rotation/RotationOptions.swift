@@ -38,7 +38,11 @@ package struct RotationOptions: Sendable {
     package init() {}
 
     /// `session`, whose statement under way is given up some seconds after a stop.
-    package func limits(_ session: SessionLimits) -> SessionLimits { session.stopping(when: shouldStop) }
+    package func limits(_ session: SessionLimits) -> SessionLimits {
+        var session = session
+        session.shouldStop = shouldStop
+        return session
+    }
 }
 
 /// What a finished rotation did.

@@ -66,10 +66,10 @@ package struct RotationRun: ~Copyable {
                 (failures, lastSteps, deadline) = (0, steps, ContinuousClock.now + options.retryFor)
             }
             failures += 1
-            if options.shouldStop() { throw .stopped }
             // The session of a run that was killed may live a moment longer than it.
             let isBusy = failure.state == .fileAdvancedByAnother && failures <= 6
             guard failure.isTransient || isBusy, ContinuousClock.now < deadline else { throw .database(failure) }
+            if options.shouldStop() { throw .stopped }
             if !isBusy { options.warn("\(failure); trying again") }
             Thread.sleep(forTimeInterval: isBusy ? 0.5 : min(0.2 * Double(failures), 3))
             guard failure.needsReconnect else { continue }

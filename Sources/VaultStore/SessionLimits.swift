@@ -36,13 +36,6 @@ package struct SessionLimits: Sendable {
     /// For batches, of which one takes seconds.
     package static let batch = SessionLimits(statementSeconds: 300, lockSeconds: 30, idleSeconds: 300)
 
-    /// The same, ended by a stop.
-    package func stopping(when shouldStop: @escaping @Sendable () -> Bool) -> SessionLimits {
-        var limits = self
-        limits.shouldStop = shouldStop
-        return limits
-    }
-
     var patience: Patience {
         Patience(
             answer: statementSeconds == 0 ? nil : .seconds(statementSeconds + Self.slack), shouldStop: shouldStop)
@@ -63,7 +56,7 @@ extension VaultStore {
                              ('client_connection_check_interval', '2s'))
                      AS wanted (name, value)
                 JOIN pg_catalog.pg_settings AS standing ON standing.name = wanted.name
-                WHERE wanted.value NOT IN ('0', '0s') AND (standing.setting = '0' OR $4)
+                WHERE wanted.value <> '0s' AND (standing.setting = '0' OR $4)
                 UNION ALL
                 SELECT pg_catalog.set_config('synchronous_commit', 'on', false)
                 """, .text(String(limits.statementSeconds)), .text(String(limits.lockSeconds)),
