@@ -3,6 +3,14 @@ import Postgres
 import VaultCrypto
 import VaultStore
 
+/// What the ledger says of a batch's records.
+struct Admission {
+    /// Processed before: indices that are not to be stored again.
+    var repeated: Set<Int> = []
+    /// Their id stands with another body.
+    var conflicting: Set<Int> = []
+}
+
 /// What makes each record count once: the file's offset, the message ledger, the quarantine entry.
 extension BatchWriter {
     /// Where to go on in a file: its ledger entry, made when it is new.
@@ -10,19 +18,20 @@ extension BatchWriter {
         do {
             for known in try store.findFiles(named: name) {
                 guard prefix.count >= known.prefixLength else { throw IngestError.inputChanged(name) }
-                let mac = try identity.fileFingerprint(of: prefix[..<known.prefixLength], version: known.keyVersion)
+                let mac = try stager.identity.fileFingerprint(
+                    of: prefix[..<known.prefixLength], version: known.keyVersion)
                 guard ConstantTime.equal(mac, known.fingerprint) else { continue }
-                if known.keyVersion < identity.activeVersion {  // so that the old key can be destroyed one day
-                    let version = identity.activeVersion
+                if known.keyVersion < stager.identity.activeVersion {  // so that the old key can be destroyed one day
+                    let version = stager.identity.activeVersion
                     try store.rekeyFile(
                         known.id, keyVersion: version, prefixLength: prefix.count,
-                        fingerprint: try identity.fileFingerprint(of: prefix[...], version: version))
+                        fingerprint: try stager.identity.fileFingerprint(of: prefix[...], version: version))
                 }
                 return .file(id: known.id, name: name, from: known.committedOffset, fromLine: known.committedLines)
             }
             let id = RandomBytes.uuid()
-            let version = identity.activeVersion
-            let mac = try identity.fileFingerprint(of: prefix[...], version: version)
+            let version = stager.identity.activeVersion
+            let mac = try stager.identity.fileFingerprint(of: prefix[...], version: version)
             try store.registerFile(
                 id, name: name, keyVersion: version, prefixLength: prefix.count, fingerprint: mac)
             return .file(id: id, name: name, from: 0, fromLine: 0)
@@ -33,14 +42,6 @@ extension BatchWriter {
         } catch {
             throw .inputChanged(name)
         }
-    }
-
-    /// What the ledger says of a batch's records.
-    struct Admission {
-        /// Processed before: indices that are not to be stored again.
-        var repeated: Set<Int> = []
-        /// Their id stands with another body.
-        var conflicting: Set<Int> = []
     }
 
     mutating func admit(_ batch: RecordBatch) throws(IngestError) -> Admission {
@@ -61,18 +62,20 @@ extension BatchWriter {
             var macs: [[UInt8]] = []
             for record in batch.records {
                 ids.append(record.position.description)
-                macs.append(try identity.bodyMAC(of: batch.bytes[record.range], version: identity.activeVersion))
+                macs.append(
+                    try stager.identity.bodyMAC(of: batch.bytes[record.range], version: stager.identity.activeVersion))
             }
             let known: [KnownMessage]
             do {
                 known = try store.claimMessages(
-                    queue: name, ids: ids, keyVersion: identity.activeVersion, bodyMACs: macs)
+                    queue: name, ids: ids, keyVersion: stager.identity.activeVersion, bodyMACs: macs)
             } catch { throw .database(error) }
             for message in known {
                 let body = batch.bytes[batch.records[message.index].range]
                 // A body MAC under a key that is gone cannot be compared; the id alone then tells.
-                if identity.knows(message.keyVersion),
-                    !ConstantTime.equal(try identity.bodyMAC(of: body, version: message.keyVersion), message.bodyMAC)
+                if stager.identity.knows(message.keyVersion),
+                    !ConstantTime.equal(
+                        try stager.identity.bodyMAC(of: body, version: message.keyVersion), message.bodyMAC)
                 {
                     admission.conflicting.insert(message.index)
                 } else {

@@ -9,31 +9,26 @@ import VaultStore
 /// Writes batches, each in one transaction: admission (ledger or file offset), login rows, originals, quarantine, counts.
 ///
 /// Owns the session, the run's keys and the cache of tokens sent. A batch that fails in a way that may pass is driven again,
-/// from its records; what a lost COMMIT did is found out by the admission step, never assumed.
+/// from its records; what a lost COMMIT did is found out, never assumed. While the server works on a batch, the next one is
+/// staged.
 struct BatchWriter: ~Copyable {
     let run = RandomBytes.uuid()
     let options: IngestOptions
     private(set) var summary = IngestSummary()
 
     var store: VaultStore
-    var keys: RunKeys
-    var masker: Masker
-    var sent = SentTokens()
-    let shape: LoginTableShape
-    let identity: RecordIdentity
+    var stager: BatchStager
+    /// Of the batch that comes next.
+    private var ahead: Staging?
     /// What was sent with a COMMIT whose answer has not come.
     private var inDoubt: StagedWork?
     private var hasGivenUp = false
 
     private init(
-        adopting store: consuming VaultStore, keys: consuming RunKeys, masker: consuming Masker,
-        identity: consuming RecordIdentity, options: IngestOptions
+        adopting store: consuming VaultStore, stager: consuming BatchStager, options: IngestOptions
     ) {
-        shape = masker.shape
         self.store = store
-        self.keys = keys
-        self.masker = masker
-        self.identity = identity
+        self.stager = stager
         self.options = options
     }
 
@@ -54,7 +49,8 @@ struct BatchWriter: ~Copyable {
         let version = keyring.activeTokenKey
         let masker = try Masker.make(shape: shape, keyring: keyring, superseded: superseded)
         let keys = RunKeys(keyring, now: { Int64(Date().timeIntervalSince1970) })
-        var writer = BatchWriter(adopting: store, keys: keys, masker: masker, identity: identity, options: options)
+        let stager = BatchStager(masker: masker, keys: keys, identity: identity)
+        var writer = BatchWriter(adopting: store, stager: stager, options: options)
         do {
             let run = writer.run
             _ = try writer.store.transaction { store throws(PostgresError) in
@@ -65,9 +61,11 @@ struct BatchWriter: ~Copyable {
     }
 
     /// Commits `batch` and returns the proof.
-    mutating func write(_ batch: RecordBatch) throws(IngestError) -> Committed {
+    ///
+    /// - Parameter following: what is written next, if it is at hand. It is staged while the server works on `batch`.
+    mutating func write(_ batch: RecordBatch, following: RecordBatch? = nil) throws(IngestError) -> Committed {
         do {
-            return try drive(batch, refusedByServer: false)
+            return try drive(batch, following: following, refusedByServer: false)
         } catch {
             guard case .database(let cause) = error, cause.state?.isData == true else { throw error }
             guard batch.records.count > 1 else { return try drive(batch, refusedByServer: true) }
@@ -97,18 +95,11 @@ struct BatchWriter: ~Copyable {
         }
     }
 
-    /// Whether a line holds a whole record: one that parses, whatever else may be wrong with it.
-    mutating func isReadable(_ batch: RecordBatch, _ range: Range<Int>) -> Bool {
-        var scratch = MaskedBatch(shape: shape, domains: masker.domains.count, expecting: 1)
-        defer { wipeBytes(&scratch.values) }
-        return masker.mask(batch.bytes.span.extracting(range), date: 0, into: &scratch).map {
-            ["malformed_json", "invalid_utf8"].contains($0)
-        } != true
-    }
-
     mutating func noteUndeleted(_ count: Int) { summary.undeleted += count }
 
-    private mutating func drive(_ batch: RecordBatch, refusedByServer: Bool) throws(IngestError) -> Committed {
+    private mutating func drive(
+        _ batch: RecordBatch, following: RecordBatch? = nil, refusedByServer: Bool
+    ) throws(IngestError) -> Committed {
         let deadline = ContinuousClock.now + options.retryFor
         var backoff = Backoff()
         var attempts = 0
@@ -116,7 +107,7 @@ struct BatchWriter: ~Copyable {
             let failure: PostgresError
             do {
                 if let committed = try settle() { return committed }
-                return try commit(batch, refusedByServer: refusedByServer)
+                return try commit(batch, following: following, refusedByServer: refusedByServer)
             } catch {
                 guard case .database(let cause) = error else { throw error }
                 failure = cause
@@ -130,7 +121,7 @@ struct BatchWriter: ~Copyable {
                 if failure.isTransient, options.shouldStop() { throw .stopped }
                 throw .database(inDoubt == nil ? failure : .commitUnknown)
             }
-            if inDoubt == nil { keys.forgetUnstored() }
+            if inDoubt == nil { stager.forgetUnstored() }
             backoff.sleep(unless: options.shouldStop)
             if failure.needsReconnect { reconnect(until: max(deadline, .now + .seconds(1)), &backoff) }
         }
@@ -163,7 +154,7 @@ struct BatchWriter: ~Copyable {
         expected.add(work.summary)
         guard let state, state.agrees(with: expected) else {
             guard let state, state.agrees(with: summary) else { throw .countsDiffer }
-            keys.forgetUnstored()
+            stager.forgetUnstored()
             return nil
         }
         note(work)
@@ -172,19 +163,27 @@ struct BatchWriter: ~Copyable {
 
     /// Takes note of what is committed.
     private mutating func note(_ work: StagedWork) {
-        for slot in work.newKeys { slot.isStored = true }
-        sent.insert(work.sentTokens)
+        stager.note(work)
         summary.add(work.summary)
         options.progress(summary)
     }
 
-    private mutating func commit(_ batch: RecordBatch, refusedByServer: Bool) throws(IngestError) -> Committed {
+    private mutating func commit(
+        _ batch: RecordBatch, following: RecordBatch?, refusedByServer: Bool
+    ) throws(IngestError) -> Committed {
         do { try store.begin() } catch { throw .database(error) }
         do throws(IngestError) {
-            do { sent.enter(epoch: try store.enterBatch()) } catch { throw .database(error) }
+            do { stager.enter(epoch: try store.enterBatch()) } catch { throw .database(error) }
             let admission = try admit(batch)
             var work = try stage(batch, admission, refusedByServer: refusedByServer)
-            try send(work, repeated: admission.repeated.count)
+            if let limit = options.maxQuarantined, summary.quarantinedTotal + work.quarantined.count > limit {
+                throw .tooManyQuarantined(limit: limit)
+            }
+            if case .quarantine = batch.origin, let refused = work.quarantined.first {
+                throw .stillRefused(cause: refused.cause)
+            }
+            if let following { ahead = stager.begin(following, after: work) }
+            try send(work, following: following)
             work.dropWhatWasSent()
             do {
                 let committed = try store.commit()
@@ -200,11 +199,38 @@ struct BatchWriter: ~Copyable {
         }
     }
 
-    private mutating func send(_ work: StagedWork, repeated: Int) throws(IngestError) {
+    /// Stages `batch`, going on with what is staged of it where that holds.
+    private mutating func stage(
+        _ batch: RecordBatch, _ admission: Admission, refusedByServer: Bool
+    ) throws(IngestError) -> StagedWork {
+        if let ahead, ahead.serial != batch.serial || !stager.isValid(ahead) { dropAhead() }
+        var staging = ahead.take() ?? stager.begin(batch, admission, refusedByServer: refusedByServer)
+        while !staging.isDone { try stager.advance(&staging, of: batch) }
+        return staging.work
+    }
+
+    /// Stages what follows until the statement is answered. A failure shows when its turn comes.
+    private mutating func stageAhead(_ following: RecordBatch?, until statement: borrowing PendingStatement) {
+        guard let following else { return }
+        while ahead?.isDone == false, !store.isAnswered(statement) {
+            do { try stager.advance(&ahead!, of: following) } catch { ahead = nil }
+        }
+    }
+
+    private mutating func dropAhead() {
+        if ahead != nil { stager.drop(&ahead!) }
+        ahead = nil
+    }
+
+    private mutating func send(_ work: StagedWork, following: RecordBatch?) throws(IngestError) {
         do {
-            for slot in work.newKeys { try store.insertDataKey(slot.signed.record, run: run) }
-            if work.rowCount > 0 { try store.copyLogins(work.rows, shape: shape) }
-            for group in work.groups { try store.insertOriginals(group) }
+            for key in work.keys where !key.isStored { try store.insertDataKey(key.record, run: run) }
+            if work.rows.count > 0 { try store.copyLogins(work.rows, shape: stager.shape) }
+            for group in work.groups {
+                let statement = try store.sendOriginals(group)
+                stageAhead(following, until: statement)
+                try store.originalsInserted(statement)
+            }
             for pairs in work.successors { try store.insertSuccessors(pairs) }
         } catch { throw .database(error) }
         for record in work.quarantined {
@@ -216,7 +242,7 @@ struct BatchWriter: ~Copyable {
         }
         do {
             try store.addRunCounts(  // last: it locks the run's row
-                run, stored: work.rowCount, repeated: repeated, quarantined: work.quarantined.count)
+                run, stored: work.rows.count, repeated: work.summary.repeated, quarantined: work.quarantined.count)
         } catch { throw .database(error) }
     }
 }

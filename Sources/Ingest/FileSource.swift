@@ -25,7 +25,6 @@ struct FileSource {
             guard let admitted = try admit(&stream, to: &writer) else { return }
             origin = admitted
         }
-        var (offset, line) = (0, 0)
         if case .file(_, _, let from, let fromLine) = origin {
             do {
                 guard try stream.skip(from) else { throw IngestError.inputChanged(path) }
@@ -34,14 +33,29 @@ struct FileSource {
             } catch {
                 throw .inputDamaged(path, line: fromLine, reason: "the compressed data ends early or is damaged")
             }
-            (offset, line) = (from, fromLine)
         }
-        var reader = LineReader(stream, offset: offset, lineNumber: line)
-        while try ingestBatch(from: &reader, origin: &origin, with: &writer, date: date) {}
+        var reader = BatchReader(stream, from: origin, date: date, batchSize: writer.options.batchSize)
+        try ingest(&reader, with: &writer)
         if let damage = reader.damage {
             guard !writer.options.shouldStop() else { throw .stopped }  // a signal ends a read that waits
             let reason = damage.isTruncated ? "the gzip data ends early" : "the gzip data is damaged"
             throw .inputDamaged(path, line: reader.lineNumber + 1, reason: reason)
+        }
+        if let incomplete = reader.incomplete {
+            throw .inputDamaged(
+                path, line: incomplete.number, reason: "the last line is incomplete and was left in the file")
+        }
+    }
+
+    private func ingest(_ reader: inout BatchReader, with writer: inout BatchWriter) throws(IngestError) {
+        var next: RecordBatch?
+        defer { if next != nil { wipeBytes(&next!.bytes) } }
+        while true {
+            guard !writer.options.shouldStop() else { throw .stopped }
+            guard var batch = next.take() ?? reader.next(&writer.stager) else { return }
+            defer { wipeBytes(&batch.bytes) }
+            if reader.readsAhead { next = reader.next(&writer.stager) }
+            _ = try writer.write(batch, following: next)
         }
     }
 
@@ -64,39 +78,5 @@ struct FileSource {
         guard !prefix.isEmpty else { return nil }
         do { try stream.rewind() } catch { throw .inputMissing(path, reason: "it cannot be read twice") }
         return try writer.admitFile(named: name, prefix: prefix)
-    }
-
-    /// Reads and commits one batch; false at the end.
-    private func ingestBatch(
-        from reader: inout LineReader, origin: inout RecordBatch.Origin, with writer: inout BatchWriter, date: Int32
-    ) throws(IngestError) -> Bool {
-        guard !writer.options.shouldStop() else { throw .stopped }
-        var batch = RecordBatch(origin: origin, bytes: [], records: [])
-        batch.bytes.reserveCapacity(writer.options.batchSize * 192)
-        let lines = reader.nextLines(writer.options.batchSize, into: &batch.bytes)
-        batch.records = lines.map { line in
-            SourceRecord(
-                range: line.range, position: .line(line.number, endOffset: line.endOffset), date: date,
-                isTruncated: line.isTruncated)
-        }
-        defer { wipeBytes(&batch.bytes) }
-        var incomplete: Line?
-        if let last = lines.last, last.isUnterminated, case .file = origin, !writer.isReadable(batch, last.range) {
-            batch.records.removeLast()  // still being written, or cut: it stays in the file
-            incomplete = last
-        }
-        if !batch.records.isEmpty {
-            _ = try writer.write(batch)
-            if case .file(let id, let name, _, _) = origin,
-                case .line(let number, let end)? = batch.records.last?.position
-            {
-                origin = .file(id: id, name: name, from: end, fromLine: number)
-            }
-        }
-        if let incomplete, reader.damage == nil {
-            throw .inputDamaged(
-                path, line: incomplete.number, reason: "the last line is incomplete and was left in the file")
-        }
-        return !lines.isEmpty
     }
 }

@@ -46,6 +46,8 @@ struct RecordBatch {
     }
 
     let origin: Origin
+    /// Tells the batches of a run apart, where they are read ahead of their turn.
+    var serial: Int?
     var bytes: [UInt8]
     var records: [SourceRecord]
 

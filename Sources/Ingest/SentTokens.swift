@@ -8,7 +8,8 @@ struct SentTokens {
     static let maximumCount = 1 << 19
 
     private var tokens: Set<UInt128> = []
-    private var epoch: Int?
+    /// How often originals had been removed when it was filled.
+    private(set) var epoch: Int?
 
     func contains(_ bits: UInt128) -> Bool { tokens.contains(bits) }
 

@@ -37,13 +37,21 @@ extension Connection {
         return pending
     }
 
+    /// Whether the answer of the statement sent last has begun to come, so that receiving it hardly waits. Also once the
+    /// connection is lost, which receiving then says.
+    package mutating func isAnswered(_ pending: borrowing PendingStatement) -> Bool {
+        guard isOpen, awaitedAnswer == pending.number else { return true }
+        return unsafe PQconsumeInput(handle) == 0 || PQisBusy(handle) == 0
+    }
+
     /// Waits for the rows of the statement sent last, in binary format.
     ///
     /// - Throws: ``PostgresError/answerDropped(during:)`` when something else was run on this session in between, or when
     ///   the statement was sent on another one: what comes next is never taken for its answer.
     package mutating func receive(_ pending: consuming PendingStatement) throws(PostgresError) -> Rows {
         let purpose = pending.purpose
-        guard isOpen else { throw lost(during: purpose) }
+        // A connection that was seen to end while the answer was awaited: what the server said last is still to be read.
+        guard isOpen || !isAbandoned && awaitedAnswer == pending.number else { throw lost(during: purpose) }
         guard awaitedAnswer == pending.number else { throw .answerDropped(during: purpose.description) }
         return try unsafe adopt(answer(purpose, Deadline(patience)), of: purpose)
     }

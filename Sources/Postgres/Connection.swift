@@ -16,7 +16,7 @@ internal import Glibc
     let handle: OpaquePointer  // PGconn *
     let patience: Patience
     /// The server was given up on in mid-statement: what it did is unknown, and nothing more is said to it.
-    private var isAbandoned = false
+    private(set) var isAbandoned = false
     private var stopSeen: ContinuousClock.Instant?
     /// The statement that was sent by ``send(_:)`` and whose answer was not received yet.
     var awaitedAnswer: UInt64?
@@ -85,26 +85,31 @@ internal import Glibc
 
     /// Sends rows in binary COPY format.
     ///
-    /// - Parameters:
-    ///   - statement: `COPY … FROM STDIN (FORMAT binary)`, without parameters.
-    ///   - rows: as ``CopyRows/finished()`` gives them.
-    package mutating func copyIn(_ statement: Statement, _ rows: [UInt8]) throws(PostgresError) {
+    /// - Parameter statement: `COPY … FROM STDIN (FORMAT binary)`, without parameters.
+    package mutating func copyIn(_ statement: Statement, _ rows: CopyRows) throws(PostgresError) {
         let start = try unsafe exchange(statement.purpose) { unsafe PQsendQuery($0, statement.sqlCString) }
         guard let start = unsafe start else { throw .outOfMemory(during: statement.purpose.description) }
         let opening = unsafe Rows(adopting: start)
         guard opening.status == PGRES_COPY_IN else { throw failure(of: statement.purpose, opening) }
 
         let deadline = Deadline(patience)
-        for chunk in stride(from: 0, to: rows.count, by: Self.copyChunk) {
-            let size = min(Self.copyChunk, rows.count - chunk)
-            let sent = unsafe rows.withUnsafeBytes { buffer in
-                let bytes = unsafe buffer.assumingMemoryBound(to: CChar.self)
-                return unsafe PQputCopyData(handle, bytes.baseAddress?.advanced(by: chunk), Int32(size))
-            }
-            guard sent == 1 else { throw lost(during: statement.purpose) }
-            try flush(statement.purpose, deadline)
+        for chunk in stride(from: 0, to: rows.storage.count, by: Self.copyChunk) {
+            let end = min(chunk + Self.copyChunk, rows.storage.count)
+            try putCopyData(rows.storage[chunk..<end], statement.purpose, deadline)
         }
+        try putCopyData(CopyRows.trailer[...], statement.purpose, deadline)
         _ = try unsafe adopt(exchange(statement.purpose) { unsafe PQputCopyEnd($0, nil) }, of: statement.purpose)
+    }
+
+    private mutating func putCopyData(
+        _ chunk: ArraySlice<UInt8>, _ purpose: StaticString, _ deadline: Deadline
+    ) throws(PostgresError) {
+        let sent = unsafe chunk.withUnsafeBytes { bytes in
+            unsafe PQputCopyData(
+                handle, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(bytes.count))
+        }
+        guard sent == 1 else { throw lost(during: purpose) }
+        try flush(purpose, deadline)
     }
 
     /// The login role of this session, as libpq knows it.

@@ -2,8 +2,12 @@
 ///
 /// Source: PostgreSQL manual, COPY, "Binary Format".
 package struct CopyRows {
+    /// Ends the stream: a row of -1 columns.
+    static let trailer: [UInt8] = [0xFF, 0xFF]
+
     package private(set) var count = 0
-    private var storage: [UInt8]
+    /// The stream so far, without its trailer.
+    private(set) var storage: [UInt8]
     private let columnCount: Int16
 
     package init(columns: Int, capacity: Int) {
@@ -42,11 +46,5 @@ package struct CopyRows {
         write(&storage)
         let length = Int32(storage.count - lengthOffset - 4)
         storage.replaceSubrange(lengthOffset..<lengthOffset + 4, with: bigEndian(length))
-    }
-
-    /// The whole stream with its trailer.
-    package consuming func finished() -> [UInt8] {
-        storage.appendInteger(Int16(-1))
-        return storage
     }
 }

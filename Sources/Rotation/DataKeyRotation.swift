@@ -87,7 +87,7 @@ extension RotationRun {
         var count = 0
         var sum: UInt128 = 0
         var leftAlone: [(token: UInt128, reason: String)] = []
-        var keys: [FreshKey] = []
+        var keys: [SealingKey] = []
     }
 
     private mutating func reseal(
@@ -133,8 +133,7 @@ extension RotationRun {
                             record.sealed.span, id: record.id, dataKey: try old.get().key)
                         defer { wipe(&bytes) }
                         var sealed: [UInt8] = []
-                        try SealedValue.sealRecord(
-                            bytes.span, id: record.id, dataKey: key.sealer.dataKey, into: &sealed)
+                        try key.sealer.sealRecord(bytes.span, id: record.id, into: &sealed)
                         records.append((record.id, record.dataKey, sealed))
                     } catch let error as LeftAlone {
                         left.append((record.id, error.reason))

@@ -20,19 +20,6 @@ final class OpenedKey {
     init(_ key: consuming DataKey) { self.key = key }
 }
 
-/// A fresh data key of a rotation, with how far it is used.
-final class FreshKey {
-    let record: DataKeyRecord
-    var sealer: ValueSealer
-    /// Its record stands in the database, committed.
-    var isStored = false
-
-    init(_ signed: consuming SignedDataKey, version: KeyVersion) {
-        record = signed.record
-        sealer = ValueSealer(version: version, dataKey: signed.takeKey())
-    }
-}
-
 /// A tokenizer in a collection.
 final class TokenizerHolder {
     let tokenizer: Tokenizer

@@ -19,7 +19,7 @@ package struct RotationRun: ~Copyable {
     let recovery: RecoveryKeyring
     let options: RotationOptions
     var opened: [UInt128: Result<OpenedKey, LeftAlone>] = [:]
-    var fresh: [String: FreshKey] = [:]
+    var fresh: [String: SealingKey] = [:]
     var tokenizers = Tokenizers()
     /// Networks whose pair of tokens is stored, or on its way in a page that this run has made.
     var pairedNetworks: Set<UInt128> = []
@@ -166,12 +166,12 @@ package struct RotationRun: ~Copyable {
     /// A fresh data key of `domain` with room for `count` more values.
     ///
     /// A sealer is bound to a token version as well as to a domain.
-    mutating func freshKey(_ domain: String, version: KeyVersion, count: Int = 1) throws(RotationError) -> FreshKey {
+    mutating func freshKey(_ domain: String, version: KeyVersion, count: Int = 1) throws(RotationError) -> SealingKey {
         let name = "\(domain)/\(version)"
-        if let key = fresh[name], key.sealer.count + count <= DataKey.maximumValueCount { return key }
+        if let key = fresh[name], key.sealer.room >= count { return key }
         do {
             let signed = try ingest.makeDataKey(domain: domain, createdAt: Int64(Date().timeIntervalSince1970))
-            let key = FreshKey(signed, version: version)
+            let key = SealingKey(signed, version: version)
             fresh[name] = key
             return key
         } catch { throw .keyring(error) }
@@ -179,7 +179,7 @@ package struct RotationRun: ~Copyable {
 
     /// Stores the data keys that are not stored yet, in the transaction of `session`.
     static func storeFreshKeys(
-        _ keys: [FreshKey], rotation: UInt128, in session: inout VaultStore
+        _ keys: [SealingKey], rotation: UInt128, in session: inout VaultStore
     ) throws(PostgresError) {
         for key in keys where !key.isStored { try session.addRotationDataKey(key.record, rotation: rotation) }
     }

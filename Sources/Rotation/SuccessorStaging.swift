@@ -141,7 +141,7 @@ extension RotationRun {
         var batch = SuccessorBatch()
         var sum: UInt128 = 0
         var leftAlone: [(token: UInt128, reason: String)] = []
-        var keys: [FreshKey] = []
+        var keys: [SealingKey] = []
         /// New tokens, and the old ones that they succeed.
         var origins: [UInt128: UInt128] = [:]
     }

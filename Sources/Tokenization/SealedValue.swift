@@ -6,20 +6,10 @@ internal import VaultCrypto
 ///     01 || nonce (24) || ciphertext of the padded value || tag (16)
 ///
 /// under XChaCha20-Poly1305. The context binds the value to its token and data key: moved to another row, it does not
-/// open. The length shows up to 32 bytes only.
+/// open. The length shows up to 32 bytes only. Sealed by a ``ValueSealer``.
 package enum SealedValue {
     static let format: UInt8 = 1
     package static let maximumRecordByteCount = 1 << 20
-
-    /// Seals an original as it came and appends the sealed bytes to `output`. For many values, use a ``ValueSealer``.
-    package static func seal(
-        _ value: Span<UInt8>, token: Token, dataKey: borrowing DataKey, into output: inout [UInt8]
-    ) throws(SealedValueError) {
-        let limit = NormalizedValue.maximumByteCount
-        guard (1...limit).contains(value.count) else { throw .wrongLength(byteCount: value.count, limit: limit) }
-        try checkDomain(of: token, dataKey)
-        try seal(value, context: context(of: token, dataKey: dataKey.id), dataKey: dataKey, into: &output)
-    }
 
     /// The original behind `token`, as it came.
     package static func open(
@@ -27,16 +17,6 @@ package enum SealedValue {
     ) throws(SealedValueError) -> [UInt8] {
         try checkDomain(of: token, dataKey)
         return try open(sealed, context: context(of: token, dataKey: dataKey.id), dataKey: dataKey)
-    }
-
-    /// Seals a refused record for the quarantine entry `id`.
-    package static func sealRecord(
-        _ record: Span<UInt8>, id: UInt128, dataKey: borrowing DataKey, into output: inout [UInt8]
-    ) throws(SealedValueError) {
-        guard record.count <= maximumRecordByteCount else {
-            throw .wrongLength(byteCount: record.count, limit: maximumRecordByteCount)
-        }
-        try seal(record, context: context(ofRecord: id, dataKey: dataKey.id), dataKey: dataKey, into: &output)
     }
 
     /// The refused record of the quarantine entry `id`.
@@ -55,7 +35,7 @@ package enum SealedValue {
         return fields.bytes
     }
 
-    private static func context(ofRecord id: UInt128, dataKey: UInt128) -> [UInt8] {
+    static func context(ofRecord id: UInt128, dataKey: UInt128) -> [UInt8] {
         var fields = FieldEncoder(label: "tokenvault/quarantined/1")
         fields.append(uuid: id)
         fields.append(uuid: dataKey)
@@ -65,19 +45,6 @@ package enum SealedValue {
     private static func checkDomain(of token: Token, _ dataKey: borrowing DataKey) throws(SealedValueError) {
         guard token.domain == dataKey.domain else {
             throw .wrongDomain(token: token.domain, dataKey: Hex.encode(dataKey.id), dataKeyDomain: dataKey.domain)
-        }
-    }
-
-    private static func seal(
-        _ value: Span<UInt8>, context: [UInt8], dataKey: borrowing DataKey, into output: inout [UInt8]
-    ) throws(SealedValueError) {
-        var padded = Padding.pad(value)
-        defer { wipe(&padded) }
-        output.append(format)
-        do {
-            try XChaCha20Poly1305.seal(padded.span, context: context.span, key: dataKey.secret, into: &output)
-        } catch {
-            throw .cannotSeal(dataKey: Hex.encode(dataKey.id))
         }
     }
 

@@ -8,17 +8,12 @@ package enum Padding {
 
     package static func paddedByteCount(_ count: Int) -> Int { (count / blockByteCount + 1) * blockByteCount }
 
-    /// `value` and its padding, in a buffer allocated once. The caller wipes it.
-    package static func pad(_ value: Span<UInt8>) -> [UInt8] {
-        let total = paddedByteCount(value.count)
-        return unsafe [UInt8](unsafeUninitializedCapacity: total) { output, written in
-            unsafe value.withUnsafeBufferPointer { value in
-                _ = unsafe output.initialize(fromContentsOf: value)
-            }
-            unsafe output[value.count] = 0x80
-            for index in value.count + 1..<max(total, value.count + 1) { unsafe output[index] = 0 }
-            written = total
-        }
+    /// Makes `output` hold `value` and its padding. The caller wipes it.
+    package static func pad(_ value: Span<UInt8>, into output: inout [UInt8]) {
+        output.removeAll(keepingCapacity: true)
+        unsafe value.withUnsafeBufferPointer { unsafe output.append(contentsOf: $0) }
+        output.append(0x80)
+        output.append(contentsOf: repeatElement(0, count: paddedByteCount(value.count) - output.count))
     }
 
     /// Takes the padding off, in a time that depends on the padded length only.

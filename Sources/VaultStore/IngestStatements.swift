@@ -197,7 +197,7 @@ extension VaultStore {
     }
 
     /// - Parameter rows: in the column order of the exercise, `masked_ip_net` last where the table has it.
-    package mutating func copyLogins(_ rows: [UInt8], shape: LoginTableShape) throws(PostgresError) {
+    package mutating func copyLogins(_ rows: CopyRows, shape: LoginTableShape) throws(PostgresError) {
         let purpose: StaticString = "inserting login rows"
         let statement =
             shape.hasNetworkColumn
@@ -216,11 +216,12 @@ extension VaultStore {
         try connection.copyIn(statement, rows)
     }
 
-    /// Inserts originals not yet in the vault; an original that stands is never overwritten.
+    /// Begins to insert originals not yet in the vault; an original that stands is never overwritten. The caller prepares
+    /// the next batch meanwhile.
     ///
     /// Tokens must be sorted, or two workers deadlock.
-    package mutating func insertOriginals(_ group: OriginalGroup) throws(PostgresError) {
-        try connection.run(
+    package mutating func sendOriginals(_ group: OriginalGroup) throws(PostgresError) -> PendingStatement {
+        try connection.send(
             Statement(
                 "inserting originals",
                 """
@@ -229,6 +230,15 @@ extension VaultStore {
                 ON CONFLICT DO NOTHING
                 """, .array(group.tokens), .array(group.sealed), .text(group.domain),
                 .int4(Int32(group.tokenVersion)), .uuid(group.dataKey)))
+    }
+
+    /// Whether the server has answered; nothing to wait for then.
+    package mutating func isAnswered(_ statement: borrowing PendingStatement) -> Bool {
+        connection.isAnswered(statement)
+    }
+
+    package mutating func originalsInserted(_ statement: consuming PendingStatement) throws(PostgresError) {
+        _ = try connection.receive(statement)
     }
 
     package mutating func insertQuarantined(_ record: QuarantinedRecord, run: UInt128?) throws(PostgresError) {

@@ -147,15 +147,16 @@ struct BadInputTests {
         #expect(try vault.query("SELECT count(*) FROM vault.quarantine") == "0")
     }
 
-    @Test("at the end of a file stays there until it is whole")
-    func incomplete() throws {
-        let vault = try LiveVault("bad_end")
+    @Test("at the end of a file stays there until it is whole", arguments: [1, 2, 10_000])
+    func incomplete(batchSize: Int) throws {
+        let vault = try LiveVault("bad_end_\(batchSize)")
         defer { vault.remove() }
         let whole = "{\"user_id\": \"a\"}\n{\"user_id\": \"b\"}\n"
         let file = try vault.file("growing.ndjson", whole + "{\"user_id\": \"c\", \"ip\": \"\(Self.value)")
-        let first = try vault.tokenvault("vault_ingest", ["ingest", file])
+        let first = try vault.tokenvault("vault_ingest", ["ingest", "--batch-size", "\(batchSize)", file])
         #expect(first.status == 65)
         #expect(first.standardError.contains("line 3"))
+        #expect(try vault.query("SELECT count(*) FROM public.user_logins") == "2", "what is whole is stored")
         #expect(!first.standardError.contains(Self.value))
         _ = try vault.file(
             "growing.ndjson", whole + "{\"user_id\": \"c\", \"ip\": \"\(Self.value)\"}\n{\"user_id\": \"d\"}")

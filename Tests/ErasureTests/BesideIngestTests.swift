@@ -86,6 +86,37 @@ struct BesideIngestTests {
         #expect(try house.recover(other).standardOutput == "\(other)\t\(Household.bobs)\n")
     }
 
+    @Test("An erasure between two batches, the second of which was staged before it, takes nothing from the second")
+    func stagedBefore() throws {
+        let house = try Household("erase_staged")
+        defer { house.vault.remove() }
+        let token = try house.token(Household.alone)
+        let records = ["dave", "dave", "erin", "erin"].map { Household.record($0, Household.alone, "PHONE-D") }
+        let file = try house.vault.file("more.ndjson", records.joined(separator: "\n") + "\n")
+
+        // The first batch waits in its transaction, with the second staged behind it and the erasure before the gate.
+        var holder = try house.vault.cluster.connect(user: "postgres", database: house.vault.database)
+        try holder.runTrustedScript("holding inserts up", "BEGIN; LOCK TABLE vault.original IN SHARE MODE")
+        let ingest = try house.vault.command("vault_ingest", ["ingest", "--batch-size", "2", file]).start()
+        try house.vault.waitForWaiter("vault.original")
+        let erasing = try house.vault.command(
+            "vault_operator", ["erase", "--reason", "r", "--ticket", "t", "--shared", "erase", token]
+        ).start()
+        try house.vault.wait(for: "the erasure at the gate") {
+            try house.count(
+                """
+                SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+                    AND strpos(query, 'erase_batch') > 0 AND pid <> pg_backend_pid()
+                """) == 1
+        }
+        try holder.runTrustedScript("letting them go", "ROLLBACK")
+        #expect(erasing.wait().status == 0)
+        #expect(ingest.wait().status == 0)
+        #expect(try house.count("SELECT count(*) FROM public.user_logins WHERE user_id IN ('dave', 'erin')") == 4)
+        #expect(try house.danglingTokens() == 0)
+        #expect(try house.recover(token).standardOutput == "\(token)\t\(Household.alone)\n")
+    }
+
     @Test("Ingest and erasures that run at once leave no row without what it needs")
     func storm() throws {
         let house = try Household("erase_storm")

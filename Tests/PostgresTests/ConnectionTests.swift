@@ -51,7 +51,7 @@ struct ConnectionTests {
         rows.append(Array("abc".utf8).span)
         rows.append(int4: nil)
         rows.append(date: 366)
-        try connection.copyIn(Statement("copying", "COPY t FROM STDIN (FORMAT binary)"), rows.finished())
+        try connection.copyIn(Statement("copying", "COPY t FROM STDIN (FORMAT binary)"), rows)
         let back = try connection.run(Statement("reading", "SELECT v, n, d::text FROM t"))
         #expect(back.text(row: 0, column: 0) == "abc")
         #expect(back.int(row: 0, column: 1) == nil)
@@ -62,9 +62,8 @@ struct ConnectionTests {
         long.append { $0 += "4111111111111111".utf8 }
         long.append(int4: 1)
         long.append(date: 1)
-        let finished = long.finished()
         let error = #expect(throws: PostgresError.self) {
-            try connection.copyIn(Statement("copying", "COPY t FROM STDIN (FORMAT binary)"), finished)
+            try connection.copyIn(Statement("copying", "COPY t FROM STDIN (FORMAT binary)"), long)
         }
         #expect(error.map { "\($0)" } == "copying failed with SQLSTATE 22001")
         #expect(try connection.run(Statement("still usable", "SELECT 1")).count == 1)

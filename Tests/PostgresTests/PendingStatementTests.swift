@@ -28,6 +28,51 @@ struct PendingStatementTests {
         #expect(try connection.run(number(2)).int(row: 0, column: 0) == 2)
     }
 
+    @Test("tells when it is answered, so that the wait can be used")
+    func answered() throws {
+        var gate = try connect()
+        try gate.runTrustedScript("closing the gate", "BEGIN; SELECT pg_advisory_xact_lock(4711)")
+        var connection = try connect()
+        let pending = try connection.send(Statement("waiting", "SELECT 5::bigint FROM pg_advisory_xact_lock(4711)"))
+        for _ in 0..<20 {
+            let early = connection.isAnswered(pending)
+            #expect(!early)
+            usleep(5_000)
+        }
+        try gate.runTrustedScript("opening the gate", "ROLLBACK")
+        var isAnswered = false
+        for _ in 0..<2_000 where !isAnswered {
+            usleep(5_000)
+            isAnswered = connection.isAnswered(pending)
+        }
+        #expect(isAnswered)
+        #expect(try connection.receive(pending).int(row: 0, column: 0) == 5)
+
+        let first = try connection.send(Statement("sleeping", "SELECT pg_sleep(0.5)"))
+        let second = try connection.send(Statement("sleeping", "SELECT pg_sleep(0.5)"))
+        let overtaken = connection.isAnswered(first)
+        #expect(overtaken, "receiving it fails at once")
+        let underWay = connection.isAnswered(second)
+        #expect(!underWay)
+    }
+
+    @Test("is answered by the end of its session")
+    func ended() throws {
+        var connection = try connect()
+        let pid = try connection.run(Statement("asking", "SELECT pg_backend_pid()::bigint")).int(row: 0, column: 0) ?? 0
+        let pending = try connection.send(Statement("sleeping", "SELECT pg_sleep(60)"))
+        var other = try PrivateCluster.shared.get().connect(user: "postgres", database: "tokenvault")
+        try other.run(Statement("ending", "SELECT pg_terminate_backend($1::integer)", .int4(Int32(pid))))
+        var isAnswered = false
+        for _ in 0..<2_000 where !isAnswered {
+            usleep(5_000)
+            isAnswered = connection.isAnswered(pending)
+        }
+        #expect(isAnswered)
+        let error = refusal(of: pending, on: &connection)
+        #expect(error?.needsReconnect == true && error?.isTransient == true, "\(String(reflecting: error))")
+    }
+
     @Test("and never received, is dropped: what is run next gets its own answer")
     func dropped() throws {
         var connection = try connect()
@@ -40,7 +85,7 @@ struct PendingStatementTests {
         var rows = CopyRows(columns: 1, capacity: 100)
         rows.beginRow()
         rows.append(int4: 5)
-        try connection.copyIn(Statement("copying", "COPY t FROM STDIN (FORMAT binary)"), rows.finished())
+        try connection.copyIn(Statement("copying", "COPY t FROM STDIN (FORMAT binary)"), rows)
         _ = try connection.send(number(6))
         let committed = try connection.transaction { connection throws(PostgresError) in
             _ = try connection.send(Statement("inserting", "INSERT INTO t VALUES (7)"))
@@ -120,15 +165,21 @@ struct PendingStatementTests {
 
 @Suite("A session that the server ends")
 struct EndedSessionTests {
-    @Test("because its transaction was idle for too long says so, and is to be opened again", arguments: [false, true])
-    func idle(arrivesUnasked: Bool) throws {
+    @Test(
+        "because its transaction was idle for too long says so, and is to be opened again",
+        arguments: zip([false, true, true], [false, false, true]))
+    func idle(arrivesUnasked: Bool, isAskedFor: Bool) throws {
         var connection = try PrivateCluster.shared.get().connect(user: "vault_admin", database: "tokenvault")
         try connection.run(Statement("setting up", "SET idle_in_transaction_session_timeout = '100ms'"))
         try connection.begin()
         if arrivesUnasked {  // behind the answer of the last statement, in one piece
             let pending = try connection.send(Statement("echoing", "SELECT 1"))
             Thread.sleep(forTimeInterval: 0.5)
-            _ = try connection.receive(pending)
+            for _ in 0..<3 where isAskedFor {  // reads on to the end of the connection
+                let isAnswered = connection.isAnswered(pending)
+                #expect(isAnswered)
+            }
+            #expect(try connection.receive(pending).count == 1)
         } else {
             Thread.sleep(forTimeInterval: 0.5)
         }

@@ -24,6 +24,11 @@ extension LiveVault {
         }
     }
 
+    /// Of this database only: those made from one template have the same object ids, and the cluster serves other tests.
+    private func locks(on table: String) -> String {
+        "relation = '\(table)'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    }
+
     /// Keeps everybody from using `table` until ``unlock(_:_:)``.
     package func lock(_ table: String) throws -> RunningCommand {
         let holder = try Command(
@@ -35,7 +40,7 @@ extension LiveVault {
             try query(
                 """
                 SELECT count(*) FROM pg_locks
-                WHERE granted AND mode = 'AccessExclusiveLock' AND relation = '\(table)'::regclass
+                WHERE granted AND mode = 'AccessExclusiveLock' AND \(locks(on: table))
                 """) == "1"
         }
         return holder
@@ -45,7 +50,7 @@ extension LiveVault {
         _ = try query(
             """
             SELECT pg_terminate_backend(pid) FROM pg_locks
-            WHERE granted AND relation = '\(table)'::regclass AND mode = 'AccessExclusiveLock'
+            WHERE granted AND mode = 'AccessExclusiveLock' AND \(locks(on: table))
             """)
         _ = holder.wait()
     }
@@ -53,7 +58,7 @@ extension LiveVault {
     /// Returns once somebody waits for `table`.
     package func waitForWaiter(_ table: String) throws {
         try wait(for: "somebody who waits for \(table)") {
-            try query("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '\(table)'::regclass") != "0"
+            try query("SELECT count(*) FROM pg_locks WHERE NOT granted AND \(locks(on: table))") != "0"
         }
     }
 }

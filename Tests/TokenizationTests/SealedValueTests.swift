@@ -16,8 +16,9 @@ struct SealedValueTests {
     }
 
     func seal(_ value: [UInt8]) throws -> [UInt8] {
+        var sealer = ValueSealer(version: token.version, dataKey: try makeKey())
         var sealed: [UInt8] = []
-        try SealedValue.seal(value.span, token: token, dataKey: try makeKey(), into: &sealed)
+        try sealer.seal(value.span, bits: token.bits, into: &sealed)
         return sealed
     }
 
@@ -98,11 +99,11 @@ struct SealedValueTests {
 
     @Test("Empty and over-long values are not sealed, and nothing is appended")
     func lengths() throws {
+        var sealer = ValueSealer(version: token.version, dataKey: try makeKey())
         for count in [0, 1025] {
             var sealed: [UInt8] = []
             #expect(throws: SealedValueError.wrongLength(byteCount: count, limit: 1024)) {
-                try SealedValue.seal(
-                    [UInt8](repeating: 1, count: count).span, token: token, dataKey: try makeKey(), into: &sealed)
+                try sealer.seal([UInt8](repeating: 1, count: count).span, bits: token.bits, into: &sealed)
             }
             #expect(sealed.isEmpty)
         }
@@ -133,9 +134,11 @@ struct SealedValueTests {
     @Test("A refused record opens under its own entry only", arguments: [0, 1, 1 << 20])
     func records(_ count: Int) throws {
         let record = [UInt8](repeating: 0x7B, count: count)
-        let key = try makeKey(domain: Domain.quarantineName)
+        var sealer = ValueSealer(version: token.version, dataKey: try makeKey(domain: Domain.quarantineName))
         var sealed: [UInt8] = []
-        try SealedValue.sealRecord(record.span, id: 5, dataKey: key, into: &sealed)
+        try sealer.sealRecord(record.span, id: 5, into: &sealed)
+        let room = sealer.room
+        #expect(room == (1 << 20) - 1, "a refused record counts, too")
         #expect(try SealedValue.openRecord(sealed.span, id: 5, dataKey: try makeKey()) == record)
         #expect(throws: SealedValueError.notAuthentic(dataKey: Hex.encode(1))) {
             try SealedValue.openRecord(sealed.span, id: 6, dataKey: try makeKey())

@@ -78,7 +78,8 @@ struct SealingTests {
     @Test("Padding hides the length up to 32 bytes and comes off exactly", arguments: 0...97)
     func padding(count: Int) throws {
         let value = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 7) }
-        var padded = Padding.pad(value.span)
+        var padded: [UInt8] = [1, 2, 3]  // is replaced
+        Padding.pad(value.span, into: &padded)
         #expect(padded.count == (count / 32 + 1) * 32)
         #expect(padded.count == Padding.paddedByteCount(count))
         #expect(padded[count] == 0x80)
