@@ -36,6 +36,12 @@ struct ProcessProtectionTests {
         let control = try Self.as(Self.user, ["/usr/bin/sleep", "30"]).start()
         defer { control.signal(SIGKILL) }
         let pid = running.processIdentifier
+        // Before it is the program, it is root's setpriv.
+        func isTokenvault() -> Bool {
+            (try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8)) == "tokenvault\n"
+        }
+        for _ in 0..<200 where !isTokenvault() { usleep(50_000) }
+        #expect(isTokenvault())
         for _ in 0..<200 where try owner(pid) != 0 { usleep(50_000) }
         #expect(try owner(pid) == 0, "the process stays dumpable: its files in /proc belong to its user")
         for _ in 0..<200 where try owner(control.processIdentifier) != Self.user { usleep(50_000) }
