@@ -19,6 +19,9 @@ struct BatchReader: ~Copyable {
         self.batchSize = batchSize
     }
 
+    /// Longest batch, in bytes, that is held while the next one is read, so that long lines do not need twice the memory.
+    static let maximumAheadBytes = 4 << 20
+
     /// Whether batches may be read ahead of their turn. A pipe's records are committed before more are waited for.
     var readsAhead: Bool { if case .file = origin { true } else { false } }
 

@@ -6,8 +6,8 @@ import VaultStore
 
 /// Turns a batch's records into what its transaction sends: rows, sealed originals, sealed refusals.
 ///
-/// In steps of about a millisecond, so that a batch can be staged while the server works on the one before. What is staged
-/// ahead relies on that one's commit: ``isValid(_:after:)`` tells whether it came as expected.
+/// In steps, most of a millisecond or less, so that a batch can be staged while the server works on the one before. What is
+/// staged ahead relies on that one's commit: ``isValid(_:)`` tells whether it came as expected.
 struct BatchStager: ~Copyable {
     /// Records masked, or values sealed, in one step.
     private static let perStep = 128
@@ -49,7 +49,7 @@ struct BatchStager: ~Copyable {
 
     /// Whether all that `staging` left out is in the vault: to be asked in the transaction that sends it.
     func isValid(_ staging: Staging) -> Bool {
-        staging.follows == committed && (staging.epoch == nil || staging.epoch == sent.epoch)
+        staging.follows == committed && staging.epoch == sent.epoch
     }
 
     /// Begins to stage `batch`.
@@ -61,7 +61,7 @@ struct BatchStager: ~Copyable {
     ) -> Staging {
         var staging = Staging(
             serial: batch.serial, admission: admission, refusedByServer: refusedByServer,
-            follows: work?.id ?? committed, promised: Set(work?.sentTokens ?? []),
+            follows: work?.id ?? committed, promised: Set(work?.sentTokens ?? []), epoch: sent.epoch,
             work: StagedWork(id: nextNumber(), rows: CopyRows(columns: 0, capacity: 0)),
             masked: MaskedBatch(shape: shape, domains: masker.domains.count, expecting: batch.records.count))
         staging.work.summary.batches = 1
@@ -91,8 +91,11 @@ struct BatchStager: ~Copyable {
     /// Wipes what a staging that is not needed any more holds.
     mutating func drop(_ staging: inout Staging) {
         wipeBytes(&staging.masked.values)
-        masker.wipe()  // its buffers hold the last record
+        wipe()
     }
+
+    /// Wipes what is left of the last record.
+    mutating func wipe() { masker.wipe() }
 
     /// Whether a line holds a whole record: one that parses, whatever else may be wrong with it.
     mutating func isReadable(_ batch: RecordBatch, _ range: Range<Int>) -> Bool {
@@ -127,7 +130,6 @@ struct BatchStager: ~Copyable {
 
     /// Sorts what was found, and leaves out what the vault has or will have by then.
     private func select(in staging: inout Staging) {
-        staging.epoch = sent.epoch
         let unsealed = staging.masked.originals.map { originals in
             OriginalReference.sortedUnique(originals) { sent.contains($0) || staging.promised.contains($0) }[...]
         }

@@ -77,6 +77,8 @@ struct BatchWriter: ~Copyable {
 
     /// Ends the run: one audit event with its counts. Where the answer is lost, the run's row tells whether it has ended.
     mutating func finish(outcome: String) throws(IngestError) -> AuditReceipt? {
+        dropAhead()
+        stager.wipe()
         let deadline = ContinuousClock.now + options.retryFor
         var backoff = Backoff()
         var isRepeated = false
@@ -203,7 +205,8 @@ struct BatchWriter: ~Copyable {
     private mutating func stage(
         _ batch: RecordBatch, _ admission: Admission, refusedByServer: Bool
     ) throws(IngestError) -> StagedWork {
-        if let ahead, ahead.serial != batch.serial || !stager.isValid(ahead) { dropAhead() }
+        let isOfUse = ahead.map { $0.serial == batch.serial && !refusedByServer && stager.isValid($0) }
+        if isOfUse == false { dropAhead() }
         var staging = ahead.take() ?? stager.begin(batch, admission, refusedByServer: refusedByServer)
         while !staging.isDone { try stager.advance(&staging, of: batch) }
         return staging.work

@@ -54,7 +54,9 @@ struct FileSource {
             guard !writer.options.shouldStop() else { throw .stopped }
             guard var batch = next.take() ?? reader.next(&writer.stager) else { return }
             defer { wipeBytes(&batch.bytes) }
-            if reader.readsAhead { next = reader.next(&writer.stager) }
+            if reader.readsAhead, batch.bytes.count <= BatchReader.maximumAheadBytes {
+                next = reader.next(&writer.stager)
+            }
             _ = try writer.write(batch, following: next)
         }
     }

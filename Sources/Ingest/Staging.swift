@@ -28,9 +28,11 @@ struct Staging {
     let serial: Int?
     let admission: Admission
     let refusedByServer: Bool
-    /// The work before it: where its transaction has committed as staged, ``promised`` are in the vault.
+    /// The work before it: once that has committed as staged, and while the epoch is the same, ``promised`` are in the vault.
     let follows: Int?
     let promised: Set<UInt128>
+    /// Of the work before it: how often originals had been removed.
+    let epoch: Int?
 
     var work: StagedWork
     var isDone = false
@@ -40,6 +42,4 @@ struct Staging {
     var refused: [(index: Int, cause: String)] = []
     /// By domain: what is still to be sealed, sorted by token; `nil` until all records are masked.
     var unsealed: [ArraySlice<OriginalReference>]?
-    /// Of the cache of sent tokens, when originals were left out because of it.
-    var epoch: Int?
 }

@@ -11,6 +11,7 @@ package enum Padding {
     /// Makes `output` hold `value` and its padding. The caller wipes it.
     package static func pad(_ value: Span<UInt8>, into output: inout [UInt8]) {
         output.removeAll(keepingCapacity: true)
+        output.reserveCapacity(paddedByteCount(value.count))  // once: a buffer that grew would stay behind
         unsafe value.withUnsafeBufferPointer { unsafe output.append(contentsOf: $0) }
         output.append(0x80)
         output.append(contentsOf: repeatElement(0, count: paddedByteCount(value.count) - output.count))

@@ -79,6 +79,18 @@ struct KeyHygieneTests {
         try FileManager.default.copyItem(atPath: file, toPath: again)
         expectNothingAtItsEnd(
             try run("vault_ingest", ["ingest", "--batch-size", "1", again], status: 3, holds: ["token-key-v1"]))
+        // A run that fails while the next batch is half staged.
+        let long = input.appending(path: "long.ndjson").path
+        try Data(String(repeating: record + "\n", count: 4_000).utf8).write(to: URL(filePath: long))
+        _ = try vault.query(
+            """
+            CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$;
+            CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON public.user_logins
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.refuse()
+            """)
+        expectNothingAtItsEnd(
+            try run("vault_ingest", ["ingest", "--batch-size", "2000", long], status: 1, holds: ["token-key-v1"]))
+        _ = try vault.query("DROP TRIGGER refuse ON public.user_logins; DROP FUNCTION public.refuse()")
         let server = try SQSServer.shared.get()
         let queue = try server.makeQueue("hygiene")
         try server.send(records, to: queue)
