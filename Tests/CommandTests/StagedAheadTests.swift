@@ -14,6 +14,36 @@ struct StagedAheadTests {
         try holder.runTrustedScript("letting them go", "ROLLBACK")
     }
 
+    @Test("is worked on while the server does not answer")
+    func isStaged() throws {
+        let vault = try LiveVault("ahead_works")
+        defer { vault.remove() }
+        // Few values, so that the INSERT is sent whole before the server waits; and work for more than the wait itself costs.
+        let records = try LiveVault.records(40_000, ["--addresses", "5", "--devices", "5"])
+        let file = try vault.file("logins.ndjson", records)
+        var running: RunningCommand?
+        defer { running?.signal(SIGKILL) }
+        try holdOriginals(of: vault) {
+            let run = try vault.command("vault_ingest", ["ingest", "--batch-size", "20000", file]).start()
+            running = run
+            try vault.waitForWaiter("vault.original")
+            let before = try processorTime(of: run.processIdentifier)
+            var ticks = 0
+            for _ in 0..<400 where ticks < 20 {  // to wait alone takes fewer in 8 s
+                usleep(20_000)
+                ticks = try processorTime(of: run.processIdentifier) - before
+            }
+            #expect(ticks >= 20, "nothing was done meanwhile")
+        }
+        #expect(running?.wait().status == 0)
+    }
+
+    /// Of a process, in user mode, in ticks of 10 ms. Source: proc(5), `/proc/pid/stat`, field 14.
+    private func processorTime(of process: Int32) throws -> Int {
+        let fields = try String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8).split(separator: ") ")
+        return Int(fields.last?.split(separator: " ")[11] ?? "") ?? 0
+    }
+
     private struct Printed: Decodable { let originals_sent: Int }
 
     @Test(
