@@ -1,5 +1,8 @@
 /// Reads one NDJSON input batch by batch.
 struct BatchReader: ~Copyable {
+    /// Longest batch, in bytes, that is held while the next one is read, so that long lines do not need twice the memory.
+    static let maximumAheadBytes = 4 << 20
+
     private var lines: LineReader
     private var origin: RecordBatch.Origin
     private let date: Int32
@@ -18,9 +21,6 @@ struct BatchReader: ~Copyable {
         self.date = date
         self.batchSize = batchSize
     }
-
-    /// Longest batch, in bytes, that is held while the next one is read, so that long lines do not need twice the memory.
-    static let maximumAheadBytes = 4 << 20
 
     /// Whether batches may be read ahead of their turn. A pipe's records are committed before more are waited for.
     var readsAhead: Bool { if case .file = origin { true } else { false } }

@@ -205,7 +205,7 @@ struct BatchStager: ~Copyable {
     private mutating func sealRefused(
         _ record: SourceRecord, of batch: RecordBatch, _ cause: String, in staging: inout Staging
     ) throws(IngestError) -> QuarantinedRecord {
-        let key = try keys.key(for: RunKeys.quarantineDomain)
+        let key = try keys.key(for: Domain.quarantineName)
         note(key, in: &staging)
         let id = RandomBytes.uuid()
         var sealed: [UInt8] = []

@@ -1,11 +1,8 @@
 import Keys
 import Tokenization
-import VaultCrypto
 
 /// The data keys of one run, one a domain, made when first needed and replaced when full.
 struct RunKeys: ~Copyable {
-    static let quarantineDomain = "quarantine"
-
     private let keyring: IngestKeyring
     private let now: () -> Int64
     private var keys: [String: SealingKey] = [:]

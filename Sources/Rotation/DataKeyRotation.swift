@@ -123,7 +123,7 @@ extension RotationRun {
                 let page = try store.rotationQuarantinePage(rotation, limit: 200)
                 guard !page.isEmpty else { return }
                 try open(dataKeys: page.map(\.dataKey))
-                let key = try freshKey("quarantine", version: ingest.activeTokenKey, count: page.count)
+                let key = try freshKey(Domain.quarantineName, version: ingest.activeTokenKey, count: page.count)
                 var (records, left):
                     ([(id: UInt128, oldKey: UInt128, sealed: [UInt8])], [(token: UInt128, reason: String)]) = ([], [])
                 for record in page {

@@ -237,6 +237,7 @@ extension VaultStore {
         connection.isAnswered(statement)
     }
 
+    /// Waits until the originals that were sent are inserted.
     package mutating func originalsInserted(_ statement: consuming PendingStatement) throws(PostgresError) {
         _ = try connection.receive(statement)
     }

@@ -41,11 +41,7 @@ struct BesideIngestTests {
         }
         func waiting(for text: String) throws -> Bool {
             for _ in 0..<100 {
-                if try house.count(
-                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() AND strpos(query, '\(text)') > 0 AND pid <> pg_backend_pid()"
-                ) > 0 {
-                    return true
-                }
+                if try isWaiting(text, in: house) { return true }
                 usleep(50_000)
             }
             return false
